@@ -1,0 +1,68 @@
+# `make` alone says what there is. Everything a target needs is installed by it:
+# pinned, checked against hashes, into .tools/ (ignored by git).
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TOOLS := $(CURDIR)/.tools
+GOLANGCI_VERSION := v2.15.0
+ENVOY_FILE := $(TOOLS)/envoy/envoy-1.40.0
+PYTHON := $(TOOLS)/python/bin/python
+CONFIG ?= postern.yaml
+DATA ?= .postern
+
+.PHONY: help
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: setup ## Start the gate: prints an address, a key and a line to paste
+	@bin/postern run --config $(CONFIG) --data $(DATA)
+
+.PHONY: build
+build: | need-go ## Build bin/postern
+	@go build -o bin/postern ./cmd/postern
+
+.PHONY: setup
+setup: build ## Build, and fetch the pinned Envoy
+	@bin/postern envoy fetch --into $(TOOLS)/envoy >/dev/null
+
+.PHONY: test
+test: setup $(TOOLS)/python.ok ## Run all tests, with the race detector and a real Envoy
+	@PYTHON=$${PYTHON:-$(PYTHON)} go test -race -timeout 15m ./...
+
+.PHONY: lint
+lint: $(TOOLS)/bin/golangci-lint-$(GOLANGCI_VERSION) ## Check style and vet
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run: make fmt"; exit 1; }
+	@go vet ./...
+	@$< run ./...
+
+.PHONY: fmt
+fmt: | need-go ## Format the code
+	@gofmt -w $$(git ls-files '*.go')
+
+.PHONY: bench
+bench: setup ## Measure the lanes against a plain Envoy hop (several minutes; see docs/benchmarks.md)
+	@go run ./test/load/cmd/bench --postern bin/postern $(BENCH)
+
+.PHONY: golden
+golden: | need-go ## Rewrite the golden files; read the difference before you commit it
+	@go test ./config ./xds ./test/load -update
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed here
+	@rm -rf bin .tools .bench
+
+.PHONY: need-go
+need-go:
+	@command -v go >/dev/null || { echo "Go is missing: install Go 1.26 or newer"; exit 1; }
+
+$(TOOLS)/python.ok: test/python/requirements.txt
+	@command -v python3 >/dev/null || { echo "python3 is missing: install Debian's python3, python3-pip and python3-venv"; exit 1; }
+	@python3 -m venv $(TOOLS)/python || { echo "python3 has no venv: install Debian's python3-venv"; exit 1; }
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+$(TOOLS)/bin/golangci-lint-$(GOLANGCI_VERSION): | need-go
+	@GOBIN=$(TOOLS)/bin GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv $(TOOLS)/bin/golangci-lint $@

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-proxy/postern/config"
+)
+
+func explainCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "explain MODEL",
+		Short: "Say which way a request for a model takes, and which line says so",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := loadAndTell(cmd.ErrOrStderr(), file)
+			if err != nil {
+				return err
+			}
+			return explain(cmd.OutOrStdout(), file, cfg, args[0])
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "postern.yaml", "the configuration file")
+	return cmd
+}
+
+func explain(out io.Writer, file string, cfg *config.Config, model string) error {
+	name, m, ok := cfg.Match(model)
+	if !ok {
+		return fmt.Errorf("no model or pattern in %s matches %q: a request for it gets 404 model_not_found", file, model)
+	}
+	at := func(steps ...any) string {
+		if line, _, ok := cfg.Position(config.Path(steps...)); ok {
+			return fmt.Sprintf("   (%s:%d)", file, line)
+		}
+		return ""
+	}
+	fmt.Fprintf(out, "%s is served by the entry %q%s\n", model, name, at("models", name))
+	fmt.Fprintf(out, "lane: native: Envoy reads the model's name and routes; no Go on the way\n")
+	explainRoute(out, cfg, name, at)
+	t := m.Timeouts
+	fmt.Fprintf(out, "times: first byte %s, idle %s, total %s%s\n",
+		time.Duration(t.FirstByte), time.Duration(t.Idle), time.Duration(t.Total), at("models", name, "timeouts"))
+	return nil
+}
+
+func explainRoute(out io.Writer, cfg *config.Config, name string, at func(...any) string) {
+	m := cfg.Models[name]
+	for i, group := range m.Route {
+		total := 0
+		for _, target := range group {
+			if cfg.Providers[target.Provider].Usable() {
+				total += target.Share()
+			}
+		}
+		fmt.Fprintf(out, "group %d:%s\n", i+1, at("models", name, "route", i))
+		for _, target := range group {
+			share := "left out: its credential is missing"
+			if cfg.Providers[target.Provider].Usable() && total > 0 {
+				share = fmt.Sprintf("%.4g %%", 100*float64(target.Share())/float64(total))
+			}
+			fmt.Fprintf(out, "  %-16s %s\n", target.Provider, share)
+		}
+	}
+	if len(m.UsableRoute(cfg.Providers)) == 0 {
+		fmt.Fprintln(out, "nothing is left: a request for it gets 404 model_not_found")
+	}
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/postern-proxy/postern/access"
+	"github.com/postern-proxy/postern/answer"
+	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/demo"
+	"github.com/postern-proxy/postern/envoy"
+	"github.com/postern-proxy/postern/xds"
+)
+
+// gate is one running Postern: the services, the sockets they listen on, and the
+// configuration they all share.
+type gate struct {
+	place
+	log     *slog.Logger
+	config  atomic.Pointer[config.Config]
+	signer  *access.Signer
+	xds     *xds.Server
+	answers *answer.Handler
+	sockets sockets
+	trust   string
+	started time.Time
+
+	lastError atomic.Pointer[string] // of the last reload, for status
+	cleanup   func()
+}
+
+// sockets are the paths of the Unix sockets, all in one private folder.
+type sockets struct {
+	folder string
+	xds    string
+	admin  string // Envoy's
+	answer string
+	demo   string
+	status string
+}
+
+// open makes the parts and starts nothing.
+func open(at place, cfg *config.Config, log *slog.Logger) (*gate, error) {
+	signer, err := access.Open(at.data)
+	if err != nil {
+		return nil, err
+	}
+	// Made before anything listens: whoever waits for the gate finds it.
+	if _, err := signer.Development(at.data, time.Now()); err != nil {
+		return nil, err
+	}
+	trust, err := trustBundle()
+	if err != nil {
+		return nil, err
+	}
+	folder, cleanup, err := envoy.RuntimeFolder(at.data)
+	if err != nil {
+		return nil, err
+	}
+	// Where the sockets are, for the other commands: the folder is elsewhere
+	// if the data folder's own path is too long for a socket.
+	if err := os.WriteFile(folderNote(at.data), []byte(folder), 0o600); err != nil {
+		cleanup()
+		return nil, err
+	}
+	g := &gate{
+		place: at, log: log, signer: signer, trust: trust, cleanup: cleanup, started: time.Now(),
+		xds: xds.NewServer(log),
+		sockets: sockets{
+			folder: folder,
+			xds:    filepath.Join(folder, "xds.sock"),
+			admin:  filepath.Join(folder, "admin.sock"),
+			answer: filepath.Join(folder, "answer.sock"),
+			demo:   filepath.Join(folder, "demo.sock"),
+			status: filepath.Join(folder, "status.sock"),
+		},
+	}
+	g.config.Store(cfg)
+	g.answers = &answer.Handler{Config: g.config.Load, Created: g.started}
+	return g, nil
+}
+
+// folderNote is the file that says where a running gate has its sockets.
+func folderNote(data string) string { return filepath.Join(data, "run", "folder") }
+
+func (g *gate) close() {
+	g.xds.Stop()
+	g.cleanup()
+}
+
+// serve starts the services; they end when ctx does.
+func (g *gate) serve(ctx context.Context, group *errgroup.Group) {
+	group.Go(func() error {
+		l, err := listenUnix(ctx, g.sockets.xds)
+		if err != nil {
+			return err
+		}
+		stop := context.AfterFunc(ctx, g.xds.Stop)
+		defer stop()
+		return g.xds.Serve(l)
+	})
+	group.Go(func() error { return serveHTTP(ctx, g.sockets.answer, g.answers) })
+	group.Go(func() error { return serveHTTP(ctx, g.sockets.demo, demo.New()) })
+	group.Go(func() error { return serveHTTP(ctx, g.sockets.status, http.HandlerFunc(g.serveStatus)) })
+}
+
+func (g *gate) stopServices(stop context.CancelFunc, services *errgroup.Group) error {
+	stop()
+	err := services.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// listenUnix opens a socket that only this user may use. A stale one, left by a
+// process that was killed, is removed: the folder's lock says nobody has it.
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("socket %s: %w", path, err)
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("socket %s: %w", path, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// serveHTTP serves h on a Unix socket until ctx ends.
+func serveHTTP(ctx context.Context, path string, h http.Handler) error {
+	l, err := listenUnix(ctx, path)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = server.Close() // Envoy was drained before: nobody is waiting
+	})
+	err = server.Serve(l)
+	if !stop() {
+		<-done
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("socket %s: %w", path, err)
+}
+
+func (g *gate) bootstrap() ([]byte, error) {
+	return envoy.Bootstrap(envoy.BootstrapSettings{
+		NodeID:      "postern",
+		Cluster:     "postern",
+		AdminSocket: g.sockets.admin,
+		XDSSocket:   g.sockets.xds,
+	})
+}

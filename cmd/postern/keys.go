@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-proxy/postern/access"
+)
+
+func keysCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "keys", Short: "Make API keys"}
+	cmd.AddCommand(createKeyCommand())
+	return cmd
+}
+
+func createKeyCommand() *cobra.Command {
+	var at place
+	var grant access.Grant
+	cmd := &cobra.Command{
+		Use:   "create",
+		Short: "Make an API key and print it",
+		Long: "Make an API key, signed with the signing key in the data folder. It is printed once and\n" +
+			"kept nowhere: the token alone goes to standard output, the rest to standard error.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			signer, err := access.Open(at.data)
+			if err != nil {
+				return err
+			}
+			key, err := signer.Mint(grant, time.Now())
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "key %s for tenant %s, tier %s, until %s\n",
+				key.ID, key.Tenant, key.Tier, key.Expires.Format(time.RFC3339))
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), key.Token())
+			return err
+		},
+	}
+	at.addDataTo(cmd)
+	cmd.Flags().StringVar(&grant.Tenant, "tenant", "", "whose key it is (needed)")
+	cmd.Flags().StringVar(&grant.User, "user", "", "which of the tenant's users, if it is one's alone")
+	cmd.Flags().StringVar(&grant.Tier, "tier", "default", "the tier whose limits it has")
+	cmd.Flags().DurationVar(&grant.Expires, "expires", access.DefaultExpiry, "how long it is good")
+	_ = cmd.MarkFlagRequired("tenant")
+	return cmd
+}

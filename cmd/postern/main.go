@@ -1,0 +1,66 @@
+// Command postern is the gate: it compiles a configuration into Envoy's terms,
+// runs Envoy, and serves the parts that need Go.
+//
+// The invariant: what a person must read is one sentence on standard error and a
+// non-zero exit code; a stack is a defect. main wires and decides nothing.
+//
+// Everything runs until the context of the command ends, and is then stopped in
+// the reverse order of its start.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// After the first signal the next one ends the process at once, and the
+	// kernel ends Envoy with it.
+	context.AfterFunc(ctx, stop)
+	if err := command().ExecuteContext(ctx); err != nil {
+		var told told
+		if !errors.As(err, &told) {
+			fmt.Fprintf(os.Stderr, "postern: %s\n", err)
+		}
+		stop()
+		os.Exit(1) //nolint:gocritic // stop was called
+	}
+}
+
+// told is an error whose text the person has already read.
+type told struct{ error }
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "postern",
+		Short:         "A gate between applications and language models",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(runCommand(), serveCommand(), validateCommand(), explainCommand(),
+		keysCommand(), statusCommand(), envoyCommand(), schemaCommand())
+	return root
+}
+
+// place are the flags that say where things are.
+type place struct {
+	config string
+	data   string
+}
+
+func (p *place) addTo(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.config, "config", "postern.yaml", "the configuration file")
+	p.addDataTo(cmd)
+}
+
+func (p *place) addDataTo(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.data, "data", ".postern", "the folder for keys, logs and sockets")
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/envoy"
+	"github.com/postern-proxy/postern/xds"
+)
+
+// readyTimeout is how long a start may take until a request passes the gate.
+const readyTimeout = 60 * time.Second
+
+// runFlags are the flags of run and serve.
+type runFlags struct {
+	place
+	drain    time.Duration
+	logLevel string
+	threads  int
+}
+
+func runCommand() *cobra.Command {
+	var flags runFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Start the gate, Envoy included, and stop it with Ctrl-C",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return run(cmd.Context(), flags, cmd.OutOrStdout(), true)
+		},
+	}
+	flags.addRunTo(cmd)
+	return cmd
+}
+
+func serveCommand() *cobra.Command {
+	var flags runFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Start the gate's own services and leave Envoy to somebody else",
+		Long: "Start the control plane and the services, write the bootstrap an Envoy needs, and\n" +
+			"wait for an Envoy that somebody else starts: envoy -c DATA/bootstrap.json",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return run(cmd.Context(), flags, cmd.OutOrStdout(), false)
+		},
+	}
+	flags.addRunTo(cmd)
+	return cmd
+}
+
+func (f *runFlags) addRunTo(cmd *cobra.Command) {
+	f.addTo(cmd)
+	cmd.Flags().DurationVar(&f.drain, "drain", 30*time.Second, "how long running requests may take to end after Ctrl-C")
+	cmd.Flags().StringVar(&f.logLevel, "envoy-log-level", "warning", "Envoy's own log level")
+	cmd.Flags().IntVar(&f.threads, "envoy-threads", 0, "Envoy's worker threads; 0 is one a core")
+}
+
+// run starts everything, waits until a request passes, says so, and stays until
+// ctx ends or a part fails.
+func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) error {
+	cfg, err := config.Load(flags.config)
+	if err != nil {
+		return err
+	}
+	binary := ""
+	if withEnvoy {
+		if binary, err = envoy.Find(ctx, envoy.SearchFromEnvironment()); err != nil {
+			return err
+		}
+		if err := addressFree(ctx, cfg.Listen.Address); err != nil {
+			return err
+		}
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	warn(log, cfg)
+	g, err := open(flags.place, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	return g.stay(ctx, flags, binary, out)
+}
+
+// stay runs the services, and Envoy if there is a binary, until ctx ends.
+func (g *gate) stay(ctx context.Context, flags runFlags, binary string, out io.Writer) error {
+	// The services end after Envoy: while it drains it still asks them.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	services, serving := errgroup.WithContext(serving)
+	g.serve(serving, services)
+	if err := g.apply(ctx, g.config.Load()); err != nil {
+		return errors.Join(err, g.stopServices(stopServing, services))
+	}
+	front, frontCtx := errgroup.WithContext(ctx)
+	front.Go(func() error { return g.watch(frontCtx) })
+	front.Go(func() error { // a service that dies takes the gate with it
+		select {
+		case <-serving.Done():
+			return context.Cause(serving)
+		case <-frontCtx.Done():
+			return nil
+		}
+	})
+	bootstrap, err := g.bootstrap()
+	if err != nil {
+		return errors.Join(err, g.stopServices(stopServing, services))
+	}
+	if binary == "" {
+		path := filepath.Join(flags.data, "bootstrap.json")
+		if err := os.WriteFile(path, bootstrap, 0o600); err != nil {
+			return errors.Join(err, g.stopServices(stopServing, services))
+		}
+		fmt.Fprintf(out, "Postern waits for an Envoy: envoy -c %s\n", path)
+	} else {
+		front.Go(func() error { return g.runEnvoy(frontCtx, flags, binary, bootstrap) })
+		front.Go(func() error { return g.announce(frontCtx, out) })
+	}
+	err = front.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, g.stopServices(stopServing, services))
+}
+
+func (g *gate) runEnvoy(ctx context.Context, flags runFlags, binary string, bootstrap []byte) error {
+	logFile, err := envoy.OpenLogFile(filepath.Join(flags.data, "envoy.log"))
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+	child, err := envoy.NewSupervisor(envoy.SupervisorSettings{
+		Binary:       binary,
+		Bootstrap:    bootstrap,
+		Folder:       g.sockets.folder,
+		Admin:        envoy.Admin{Socket: g.sockets.admin},
+		StatPrefix:   xds.StatPrefix,
+		Log:          logFile,
+		LogLevel:     flags.logLevel,
+		Concurrency:  flags.threads,
+		DrainTimeout: flags.drain,
+		Logger:       g.log,
+	})
+	if err != nil {
+		return err
+	}
+	return child.Run(ctx)
+}
+
+// announce waits until a request passes the gate and prints what a newcomer
+// needs.
+func (g *gate) announce(ctx context.Context, out io.Writer) error {
+	within, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := g.waitReady(within); err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // stopped before it was ready
+		}
+		return fmt.Errorf("the gate does not become ready: %w", err)
+	}
+	return g.greet(out)
+}
+
+func warn(log *slog.Logger, cfg *config.Config) {
+	for _, w := range cfg.Warnings() {
+		log.Warn(w.Message, "path", w.Path, "line", w.Line)
+	}
+}

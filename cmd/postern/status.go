@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-proxy/postern/xds"
+)
+
+// report is what a running gate says of itself.
+type report struct {
+	Started   time.Time  `json:"started"`
+	Version   string     `json:"version"`              // the configuration in use
+	LastError string     `json:"last_error,omitempty"` // why the last change was not taken
+	Envoy     xds.Status `json:"envoy"`
+	Warnings  []string   `json:"warnings,omitempty"`
+}
+
+func (g *gate) serveStatus(w http.ResponseWriter, _ *http.Request) {
+	cfg := g.config.Load()
+	r := report{Started: g.started, Version: cfg.Version, Envoy: g.xds.Status()}
+	if last := g.lastError.Load(); last != nil {
+		r.LastError = *last
+	}
+	for _, warning := range cfg.Warnings() {
+		r.Warnings = append(r.Warnings, warning.Path+": "+warning.Message)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(r) // the reader went away: nothing to do
+}
+
+func statusCommand() *cobra.Command {
+	var at place
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Say how the running gate is",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := askStatus(cmd.Context(), at.data)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(r)
+			}
+			printStatus(cmd.OutOrStdout(), r)
+			if r.LastError != "" || r.Envoy.Refused() != nil {
+				return told{errors.New("not all is well")}
+			}
+			return nil
+		},
+	}
+	at.addDataTo(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func askStatus(ctx context.Context, data string) (report, error) {
+	var r report
+	absent := fmt.Errorf("no postern runs with the data folder %s", data)
+	folder, err := os.ReadFile(folderNote(data))
+	if err != nil {
+		return r, absent
+	}
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(string(folder), "status.sock"))
+		},
+	}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://postern/status", nil)
+	if err != nil {
+		return r, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return r, absent
+	}
+	defer response.Body.Close()
+	return r, json.NewDecoder(io.LimitReader(response.Body, 8<<20)).Decode(&r)
+}
+
+func printStatus(out io.Writer, r report) {
+	fmt.Fprintf(out, "configuration  %s, up %s\n", r.Version, time.Since(r.Started).Round(time.Second))
+	if r.LastError != "" {
+		fmt.Fprintf(out, "last change    refused: %s\n", r.LastError)
+	}
+	if len(r.Envoy.Envoys) == 0 {
+		fmt.Fprintln(out, "envoy          none is connected")
+	}
+	for _, e := range r.Envoy.Envoys {
+		fmt.Fprintf(out, "envoy          %s, connected %s, routes %s\n",
+			e.Node, time.Since(e.Since).Round(time.Second), e.Accepted["RouteConfiguration"])
+		for _, refusal := range e.Refused {
+			fmt.Fprintf(out, "  refused by Envoy  %s %s: %s\n", refusal.Type, refusal.Version, refusal.Reason)
+		}
+	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(out, "warning        %s\n", warning)
+	}
+}

@@ -1,0 +1,20 @@
+package config
+
+import "reflect"
+
+// later lists the keys that Postern knows of and does not have yet, by the type they
+// belong to: they are refused by name, because "unknown key" would send a reader of
+// the documentation looking for a typing mistake.
+var later = map[reflect.Type][]string{
+	reflect.TypeFor[Config]():   {"flags"},
+	reflect.TypeFor[Provider](): {"region"},
+	reflect.TypeFor[Model]():    {"usage", "system", "validate", "cache", "context", "hold"},
+	reflect.TypeFor[Target]():   {"model"},
+	reflect.TypeFor[Tier]():     {"tokens", "budget"},
+}
+
+// laterValues is the same for the words of a key that takes one of a few.
+var laterValues = map[reflect.Type]map[string][]string{
+	reflect.TypeFor[Provider](): {"schema": {"bedrock", "anthropic"}},
+	reflect.TypeFor[Model]():    {"prefer": {"cost", "latency"}},
+}

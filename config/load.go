@@ -1,0 +1,179 @@
+package config
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxDocument bounds a document, and each file that it refers to.
+const maxDocument = 1 << 20
+
+// Env is where a document's references lead. A nil function leads nowhere.
+type Env struct {
+	Lookup   func(name string) (value string, ok bool) // an environment variable
+	ReadFile func(name string) ([]byte, error)         // the path as written after file:
+}
+
+func (e Env) lookup(name string) (string, bool) {
+	if e.Lookup == nil {
+		return "", false
+	}
+	return e.Lookup(name)
+}
+
+func (e Env) readFile(name string) ([]byte, error) {
+	if e.ReadFile == nil {
+		return nil, fs.ErrNotExist
+	}
+	return e.ReadFile(name)
+}
+
+// Load reads a document from a file, with the process's environment; relative file:
+// references start at the document's folder. A document with mistakes gives Problems.
+func Load(file string) (*Config, error) {
+	text, err := readFile(file)
+	if err != nil {
+		return nil, Problems{{File: file, Message: "the file " + whyUnreadable(err)}}
+	}
+	var files []string
+	env := Env{Lookup: os.LookupEnv, ReadFile: func(name string) ([]byte, error) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(filepath.Dir(file), name)
+		}
+		files = append(files, name)
+		return readFile(name)
+	}}
+	c, err := Parse(file, text, env)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(files)
+	c.files = slices.Compact(files)
+	return c, nil
+}
+
+// readFile reads a file up to just over maxDocument, so that a wrong path (a disk
+// image, a device) cannot fill the memory.
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	return io.ReadAll(io.LimitReader(f, maxDocument+1))
+}
+
+func whyUnreadable(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "does not exist"
+	case errors.Is(err, fs.ErrPermission):
+		return "may not be read by this user"
+	default:
+		return "cannot be read"
+	}
+}
+
+// Parse reads a document from text; name is what its messages call it. A document
+// with mistakes gives Problems, all of them, and no Config.
+func Parse(name string, text []byte, env Env) (*Config, error) {
+	r := newReport(name)
+	root := r.document(text)
+	if root == nil {
+		return nil, r.problems.sorted()
+	}
+	c := &Config{}
+	d := &decoder{report: r, env: env, unread: map[path]bool{}, unreadable: map[path]string{}}
+	d.value("", root, reflect.ValueOf(c).Elem())
+	if d.nodes > maxNodes {
+		return nil, Problems{{File: name, Message: "the document stands for too many values: use fewer aliases (*name)"}}
+	}
+	(&validator{decoder: d, config: c}).validate()
+	if len(r.problems) > 0 {
+		return nil, r.problems.sorted()
+	}
+	c.marks, c.warnings = r.marks, r.warnings.sorted()
+	version, err := c.version()
+	if err != nil {
+		return nil, err
+	}
+	c.Version = version
+	return c, nil
+}
+
+// document is the root mapping of a text; nil if there is none, which is then
+// reported.
+func (r *report) document(text []byte) *yaml.Node {
+	if len(text) > maxDocument {
+		r.problemf("", "the document is larger than 1MiB")
+		return nil
+	}
+	if !utf8.Valid(text) {
+		valid := len(text)
+		for i, c := range string(text) {
+			if _, size := utf8.DecodeRune(text[i:]); c == utf8.RuneError && size == 1 {
+				valid = i
+				break
+			}
+		}
+		r.marks[""] = mark{line: 1 + bytes.Count(text[:valid], []byte("\n"))}
+		r.problemf("", "the document is not UTF-8 text")
+		return nil
+	}
+	var root, second yaml.Node
+	documents := yaml.NewDecoder(bytes.NewReader(text))
+	err := documents.Decode(&root)
+	switch {
+	case errors.Is(err, io.EOF):
+		r.problemf("", "the document is empty: it needs providers and models")
+		return nil
+	case err != nil:
+		r.syntax(text, err)
+		return nil
+	}
+	content := root.Content[0]
+	r.marks[""] = mark{line: content.Line, column: content.Column}
+	switch err := documents.Decode(&second); {
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		r.syntax(text, err)
+		return nil
+	default:
+		r.marks[""] = mark{line: second.Line, column: second.Column}
+		r.problemf("", "a second document starts here: one file holds one")
+		return nil
+	}
+	switch {
+	case content.ShortTag() == "!!null":
+		r.problemf("", "the document is empty: it needs providers and models")
+		return nil
+	case content.Kind != yaml.MappingNode:
+		r.problemf("", "the document must be a mapping (key: value) with providers and models")
+		return nil
+	}
+	return content
+}
+
+// version is the hash of the document with every default in it. Secrets count by
+// their references: a version says what the policy is, not with which key it runs.
+func (c *Config) version() (string, error) {
+	canonical, err := json.Marshal(c) // maps come out sorted
+	if err != nil {
+		return "", fmt.Errorf("config.Parse: the canonical form: %w", err)
+	}
+	sum := sha256.Sum256(canonical)
+	return hex.EncodeToString(sum[:])[:12], nil
+}

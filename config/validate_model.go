@@ -1,0 +1,232 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// The bounds of a route: what Envoy has to hold grows with both.
+const (
+	maxGroups  = 16
+	maxTargets = 16
+)
+
+// PreferOrder tries a route's groups in the order of the document.
+const PreferOrder = "order"
+
+func (v *validator) models() {
+	if at := path("models"); len(v.config.Models) == 0 && !v.broken(at) {
+		v.problemf(at, "needs at least one model")
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.config.Models)) {
+		at := path("models").key(name)
+		if v.unread[at] {
+			continue // not a mapping: nothing in it was read
+		}
+		v.modelName(at, name)
+		m := v.config.Models[name]
+		if m.Prefer == "" {
+			m.Prefer = PreferOrder
+		}
+		if at := at.key("route"); !v.unread[at] {
+			v.route(at, m.Route)
+		}
+		v.timeouts(at.key("timeouts"), &m.Timeouts)
+	}
+}
+
+func (v *validator) modelName(at path, name string) {
+	invisible := func(r rune) bool { return !unicode.IsPrint(r) }
+	switch {
+	case name == "":
+		v.problemf(at, "a model needs a name")
+	case len(name) > 256:
+		v.problemf(at, "a model's name has at most 256 bytes")
+	case strings.TrimSpace(name) != name:
+		v.problemf(at, "a model's name cannot begin or end with a space")
+	case strings.ContainsFunc(name, invisible):
+		v.problemf(at, "a model's name cannot have invisible characters")
+	case strings.Contains(strings.TrimSuffix(name, "*"), "*"):
+		v.problemf(at, "a model's name can have one *, at its end")
+	}
+}
+
+func (v *validator) route(at path, route [][]Target) {
+	switch {
+	case len(route) == 0:
+		v.problemf(at, "is empty: a route needs a group of targets, such as [[{provider: openai}]]")
+	case len(route) > maxGroups:
+		v.problemf(at, "has more than %d groups", maxGroups)
+	}
+	for i, group := range route {
+		if at := at.at(i); !v.unread[at] {
+			v.group(at, group)
+		}
+	}
+	if len(v.basePaths(route)) > 1 {
+		v.problemf(at, "this is not supported yet: the providers' URLs have different paths (%s)",
+			strings.Join(v.pathsShown(route), ", "))
+	}
+}
+
+func (v *validator) group(at path, group []Target) {
+	switch {
+	case len(group) == 0:
+		v.problemf(at, "the group is empty: give it a target, or remove it")
+	case len(group) > maxTargets:
+		v.problemf(at, "has more than %d targets", maxTargets)
+	}
+	total, seen := 0, map[string]bool{}
+	for i := range group {
+		target, at := &group[i], at.at(i)
+		if target.Weight == nil {
+			one := 1
+			target.Weight = &one
+		}
+		total += max(*target.Weight, 0)
+		if at := at.key("weight"); !v.broken(at) && (*target.Weight < 0 || *target.Weight > maxWeight) {
+			v.problemf(at, "must be from 0 to %d", maxWeight)
+		}
+		if at := at.key("provider"); v.given(at) && !v.broken(at) && v.exists(at, target.Provider) {
+			if seen[target.Provider] {
+				v.problemf(at, "%s stands in this group already", v.quote(at))
+			}
+			seen[target.Provider] = true
+		}
+	}
+	if len(group) > 0 && total == 0 && !v.broken(at) {
+		v.problemf(at, "all weights are 0: nothing would be sent here")
+	}
+}
+
+// maxWeight keeps the sum of a group far from 32 bits.
+const maxWeight = 1_000_000
+
+// basePaths are the different paths of the URLs of a route's providers. Envoy changes
+// a request's path once, for all its attempts.
+func (v *validator) basePaths(route [][]Target) map[string]bool {
+	paths := map[string]bool{}
+	for _, group := range route {
+		for _, target := range group {
+			at := path("providers").key(target.Provider)
+			if p := v.config.Providers[target.Provider]; p != nil && !v.unread[at] && !v.broken(at.key("url")) && (p.URL != "" || p.Builtin != "") {
+				paths[p.BasePath()] = true
+			}
+		}
+	}
+	return paths
+}
+
+// pathsShown names the providers whose paths differ, and not the paths: a URL may
+// come from the environment.
+func (v *validator) pathsShown(route [][]Target) []string {
+	first := map[string]string{}
+	for _, group := range route {
+		for _, target := range group {
+			p := v.config.Providers[target.Provider]
+			if p == nil {
+				continue
+			}
+			if _, ok := first[p.BasePath()]; !ok {
+				first[p.BasePath()] = target.Provider
+			}
+		}
+	}
+	return slices.Sorted(maps.Values(first))
+}
+
+// The defaults of timeouts, and the longest that any can be.
+const (
+	defaultConnect   = Duration(2 * time.Second)
+	defaultFirstByte = Duration(60 * time.Second)
+	defaultIdle      = Duration(5 * time.Minute)
+	defaultTotal     = Duration(10 * time.Minute)
+	maxTimeout       = Duration(24 * time.Hour)
+)
+
+func (v *validator) timeout(at path, d Duration) {
+	if !v.broken(at) && (d <= 0 || d > maxTimeout) {
+		v.problemf(at, "must be more than 0s and at most %s", maxTimeout)
+	}
+}
+
+// timeouts fills in what is not given so that it agrees with what is: nobody should
+// have to write a timeout down because of another one's default.
+func (v *validator) timeouts(at path, t *Timeouts) {
+	for key, d := range map[string]Duration{"connect": t.Connect, "first_byte": t.FirstByte, "idle": t.Idle, "total": t.Total} {
+		if at := at.key(key); v.given(at) {
+			v.timeout(at, d)
+		}
+	}
+	if v.broken(at) {
+		return
+	}
+	if t.FirstByte == 0 {
+		t.FirstByte = defaultFirstByte
+		if t.Idle > 0 {
+			t.FirstByte = min(t.FirstByte, t.Idle)
+		}
+		if t.Total > 0 {
+			t.FirstByte = min(t.FirstByte, t.Total)
+		}
+	}
+	if t.Idle == 0 {
+		t.Idle = max(defaultIdle, t.FirstByte)
+	}
+	if t.Total == 0 {
+		t.Total = max(defaultTotal, t.FirstByte)
+	}
+	if t.Idle < t.FirstByte {
+		v.problemf(at.key("idle"), "must be at least first_byte, because waiting for the first byte is silence too")
+	}
+	if t.Total < t.FirstByte {
+		v.problemf(at.key("total"), "must be at least first_byte")
+	}
+}
+
+// connects settles each provider's time to connect. A connection is shared by the
+// models that use a provider, so they cannot each have their own.
+func (v *validator) connects() {
+	settled := map[string]path{} // provider → where its value was given
+	for name, p := range v.config.Providers {
+		if at := path("providers").key(name).key("connect_timeout"); v.given(at) {
+			settled[name] = at
+		} else if p.Connect == 0 {
+			p.Connect = defaultConnect
+		}
+	}
+	names := slices.Sorted(maps.Keys(v.config.Models))
+	for _, name := range names {
+		at := path("models").key(name).key("timeouts").key("connect")
+		if !v.given(at) || v.broken(at) {
+			continue
+		}
+		for _, provider := range v.config.Models[name].providers() {
+			p, known := v.config.Providers[provider]
+			other, given := settled[provider]
+			switch {
+			case !known:
+			case !given:
+				p.Connect, settled[provider] = v.config.Models[name].Timeouts.Connect, at
+			case p.Connect != v.config.Models[name].Timeouts.Connect && !v.broken(other):
+				v.problemf(at, "disagrees with %s: the connections to provider %q have one timeout", other, provider)
+			}
+		}
+	}
+	v.config.fillConnects()
+}
+
+// fillConnects gives the models that say nothing of connecting what their slowest
+// provider has.
+func (c *Config) fillConnects() {
+	for _, m := range c.Models {
+		for _, provider := range m.providers() {
+			if p := c.Providers[provider]; p != nil {
+				m.Timeouts.Connect = max(m.Timeouts.Connect, p.Connect)
+			}
+		}
+	}
+}

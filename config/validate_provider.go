@@ -1,0 +1,224 @@
+package config
+
+import (
+	"crypto/x509"
+	"errors"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+func (v *validator) providers() {
+	if at := path("providers"); len(v.config.Providers) == 0 && !v.broken(at) {
+		v.problemf(at, "needs at least one provider")
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.config.Providers)) {
+		at := path("providers").key(name)
+		if v.unread[at] {
+			continue // not a mapping: nothing in it was read
+		}
+		v.name(at, name)
+		v.provider(at, v.config.Providers[name])
+	}
+}
+
+func (v *validator) provider(at path, p *Provider) {
+	v.where(at, p)
+	v.headers(at.key("headers"), p.Headers)
+	if at := at.key("key"); !v.broken(at) {
+		v.key(at, p)
+	}
+	if at := at.key("connect_timeout"); v.given(at) {
+		v.timeout(at, p.Connect)
+	}
+	if at := at.key("ca"); v.given(at) && !v.broken(at) {
+		v.authorities(at, p)
+	}
+}
+
+// where checks the URL or the builtin, of which there must be one.
+func (v *validator) where(at path, p *Provider) {
+	hasURL, hasBuiltin := v.given(at.key("url")), v.given(at.key("builtin"))
+	switch {
+	case v.broken(at.key("schema")): // another schema may need another place
+	case hasURL && hasBuiltin:
+		v.problemf(at, "has both url and builtin: it can have one of them")
+	case !hasURL && !hasBuiltin:
+		v.problemf(at, "needs a url, or builtin: demo")
+	}
+	if at := at.key("url"); hasURL && !v.broken(at) {
+		normal, err := normalURL(p.URL)
+		if err != nil {
+			v.problemf(at, "%s", err)
+			return
+		}
+		p.URL = normal
+	}
+	for _, key := range []string{"key", "ca"} {
+		if hasBuiltin && !hasURL && v.given(at.key(key)) {
+			v.problemf(at.key(key), "a builtin provider takes none")
+		}
+	}
+}
+
+var (
+	hostForm = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$`)
+	pathForm = regexp.MustCompile(`^(/[A-Za-z0-9_~!$&'()*+,;=:@.-]+)*$`)
+	dotsForm = regexp.MustCompile(`/\.{1,2}(/|$)`)
+)
+
+// normalURL is a base URL in the one form that everything else can rely on: lower
+// case scheme and host, and no slash at the end. Its errors never show the URL,
+// which may have a password in it.
+func normalURL(text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Opaque != "" || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return "", errors.New("must be a whole http or https URL, such as https://api.openai.com/v1")
+	}
+	host, port := strings.ToLower(u.Hostname()), u.Port()
+	u.Path = strings.TrimRight(u.Path, "/")
+	switch {
+	case u.User != nil:
+		return "", errors.New("must not have a user or password in it: use key")
+	case strings.ContainsAny(text, "?#"):
+		return "", errors.New("must not have a query (?) or a fragment (#)")
+	case !goodHost(host):
+		return "", errors.New("must have a host name or an IP address")
+	case !goodPort(u):
+		return "", errors.New("must have a port from 1 to 65535, or none")
+	case !plainPath(u):
+		return "", errors.New("must have a plain path: no //, no . or .. parts, no % and no spaces")
+	}
+	u.Host = host
+	if strings.Contains(host, ":") {
+		u.Host = "[" + host + "]"
+	}
+	if port != "" {
+		u.Host = net.JoinHostPort(host, port)
+	}
+	return u.Scheme + "://" + u.Host + u.Path, nil
+}
+
+func goodHost(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Zone() == ""
+	}
+	return len(host) <= 253 && hostForm.MatchString(host)
+}
+
+// goodPort says that a URL has a port from 1 to 65535, or none and no colon either.
+func goodPort(u *url.URL) bool {
+	if u.Port() == "" {
+		return !strings.HasSuffix(u.Host, ":")
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil && n > 0
+}
+
+// plainPath says that a path means the same to everyone who reads it.
+func plainPath(u *url.URL) bool {
+	return u.RawPath == "" && pathForm.MatchString(u.Path) && !dotsForm.MatchString(u.Path)
+}
+
+// key checks that a credential can travel in a header, and says when there is none.
+func (v *validator) key(at path, p *Provider) {
+	value := p.Key.Reveal()
+	notVisible := func(r rune) bool { return r < ' ' || r > '~' }
+	switch {
+	case strings.ContainsAny(value, "\r\n\x00"):
+		v.problemf(at, "the secret has a line break or a NUL in it: a key is one line")
+	case strings.ContainsFunc(value, notVisible):
+		v.problemf(at, "the secret has a character in it that cannot be sent in a header")
+	case p.Key.Missing():
+		v.warnf(at, "the provider is left out, because %s", v.whyMissing(at, p.Key))
+	case value != "" && strings.HasPrefix(p.URL, "http://") && !loopback(p.URL):
+		v.warnf(at, "the key is sent over plain http: use an https url")
+	}
+}
+
+func loopback(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.IsLoopback() || u.Hostname() == "localhost"
+}
+
+// authorities reads the file of ca, here and not later, so that a wrong one is a
+// mistake of the document and the rest of the gate reads no files.
+func (v *validator) authorities(at path, p *Provider) {
+	// As written, so that a message shows the reference and not what it became.
+	ref := v.marks[string(at)].text
+	if !strings.HasPrefix(ref, filePrefix) || p.CA == filePrefix {
+		v.problemf(at, "must be file:PATH")
+		return
+	}
+	if strings.HasPrefix(p.URL, "http://") {
+		v.problemf(at, "is for an https url")
+		return
+	}
+	content, unreadable := v.file(at, ref)
+	switch {
+	case v.broken(at):
+	case unreadable != "":
+		v.problemf(at, "%s", unreadable)
+	case !x509.NewCertPool().AppendCertsFromPEM([]byte(content)):
+		v.problemf(at, "the file has no PEM certificate in it")
+	}
+	p.authorities = content
+}
+
+// ownHeaders are set by the gate or by the connection: setting them would break a
+// request or forge who sent it. Credentials have a key of their own, which is never
+// printed.
+var ownHeaders = map[string][]string{
+	"is a credential: use key": {
+		"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-goog-api-key",
+	},
+	"is set by the gate": {"host", "content-length"},
+	"belongs to the connection": {
+		"connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade",
+	},
+}
+
+// notForOthers says why a header, in lower case, may not be set; empty if it may.
+func notForOthers(name string) string {
+	for why, names := range ownHeaders {
+		if slices.Contains(names, name) {
+			return why
+		}
+	}
+	if strings.HasPrefix(name, "x-postern-") || strings.HasPrefix(name, "x-envoy-") {
+		return "is the gate's own"
+	}
+	return ""
+}
+
+func (v *validator) headers(at path, headers map[string]string) {
+	seen := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		at, lower, value := at.key(name), strings.ToLower(name), headers[name]
+		switch other, twice := seen[lower]; {
+		case v.broken(at):
+		case !httpguts.ValidHeaderFieldName(name):
+			v.problemf(at, "is not a header's name")
+		case notForOthers(lower) != "":
+			v.problemf(at, "%s", notForOthers(lower))
+		case twice:
+			v.problemf(at, "is the same header as %s", other)
+		case value == "":
+			v.problemf(at, "is empty")
+		case !httpguts.ValidHeaderFieldValue(value) || strings.TrimSpace(value) != value:
+			v.problemf(at, "has a value that cannot be sent in a header")
+		}
+		seen[lower] = name
+	}
+}

@@ -1,0 +1,87 @@
+package extproc
+
+import (
+	"strconv"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	pb "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+
+	"github.com/postern-proxy/postern/fault"
+)
+
+// HeaderModel is where the model's name goes, for the route to be chosen by.
+const HeaderModel = "x-postern-model"
+
+// DetailsPrefix begins the response code details of every refusal made here, so
+// that Envoy's own error texts do not replace it.
+const DetailsPrefix = "postern_"
+
+// Responses that say only "go on". They are shared and never written to.
+var (
+	continueHeaders = &pb.ProcessingResponse{Response: &pb.ProcessingResponse_RequestHeaders{
+		RequestHeaders: &pb.HeadersResponse{},
+	}}
+	continueBody = &pb.ProcessingResponse{Response: &pb.ProcessingResponse_RequestBody{
+		RequestBody: &pb.BodyResponse{},
+	}}
+	continueTrailers = &pb.ProcessingResponse{Response: &pb.ProcessingResponse_RequestTrailers{
+		RequestTrailers: &pb.TrailersResponse{},
+	}}
+)
+
+// found puts the model's name into its header and has the route chosen again. An
+// empty name changes nothing: the route that waits for one is the answer then.
+func found(model string) *pb.ProcessingResponse {
+	if model == "" {
+		return continueBody
+	}
+	return bodyResponse(&pb.CommonResponse{
+		HeaderMutation:  &pb.HeaderMutation{SetHeaders: []*core.HeaderValueOption{header(HeaderModel, model)}},
+		ClearRouteCache: true,
+	})
+}
+
+// replaced sends the request on with another body, or as it is where that is nil.
+// The length must be set with the body: Envoy answers 500 where they differ.
+func replaced(text []byte) *pb.ProcessingResponse {
+	if text == nil {
+		return continueBody
+	}
+	return bodyResponse(&pb.CommonResponse{
+		HeaderMutation: &pb.HeaderMutation{SetHeaders: []*core.HeaderValueOption{
+			header("content-length", strconv.Itoa(len(text))),
+		}},
+		BodyMutation: &pb.BodyMutation{Mutation: &pb.BodyMutation_Body{Body: text}},
+	})
+}
+
+// refused ends the request with err in OpenAI's form.
+func refused(err error) *pb.ProcessingResponse {
+	kind := fault.KindOf(err)
+	headers := []*core.HeaderValueOption{header("content-type", "application/json")}
+	if kind == fault.Unavailable {
+		headers = append(headers, header("retry-after", "1"))
+	}
+	return &pb.ProcessingResponse{Response: &pb.ProcessingResponse_ImmediateResponse{
+		ImmediateResponse: &pb.ImmediateResponse{
+			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(kind.Status())}, //nolint:gosec // an HTTP status
+			Headers: &pb.HeaderMutation{SetHeaders: headers},
+			Body:    fault.OpenAI(err),
+			Details: DetailsPrefix + kind.String(),
+		},
+	}}
+}
+
+func bodyResponse(common *pb.CommonResponse) *pb.ProcessingResponse {
+	return &pb.ProcessingResponse{Response: &pb.ProcessingResponse_RequestBody{
+		RequestBody: &pb.BodyResponse{Response: common},
+	}}
+}
+
+func header(name, value string) *core.HeaderValueOption {
+	return &core.HeaderValueOption{
+		Header:       &core.HeaderValue{Key: name, RawValue: []byte(value)},
+		AppendAction: core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}

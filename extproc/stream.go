@@ -1,0 +1,167 @@
+package extproc
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+
+	pb "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/postern-proxy/postern/extproc/body"
+	"github.com/postern-proxy/postern/fault"
+)
+
+// Metadata of a stream: what Envoy says of a request before its first message.
+// The control plane compiles these names into the filters.
+const (
+	MetaLane    = "postern-lane"    // LaneFind, LaneUnderstand or LaneRename
+	MetaConfig  = "postern-config"  // the configuration version
+	MetaEntry   = "postern-entry"   // the model's entry in the configuration
+	MetaPath    = "postern-path"    // the request's path
+	MetaLength  = "postern-length"  // the body's length in bytes
+	MetaRequest = "postern-request" // the request's id
+	MetaPattern = "postern-pattern" // LaneRename: the entry's name
+	MetaName    = "postern-name"    // LaneRename: the target's name for the model
+)
+
+// The lanes.
+const (
+	LaneFind       = "find"       // which model does a large body name
+	LaneUnderstand = "understand" // the stages of the model's entry
+	LaneRename     = "rename"     // one attempt's own name for the model
+)
+
+// stream is one request on one lane. It belongs to one goroutine.
+type stream struct {
+	service *Service
+	meta    metadata.MD
+	held    int64 // bytes taken from the budget
+	done    bool  // nothing more is to be said
+}
+
+func newStream(s *Service, meta metadata.MD) *stream { return &stream{service: s, meta: meta} }
+
+func (st *stream) close() {
+	st.service.Budget.give(st.held)
+	st.held = 0
+}
+
+// handle answers one message.
+func (st *stream) handle(ctx context.Context, in *pb.ProcessingRequest) (out *pb.ProcessingResponse, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			st.service.Log.Error("a panic was caught", "lane", st.value(MetaLane), "request", st.value(MetaRequest),
+				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			out, err = st.refuse(&fault.Error{Op: "extproc", Kind: fault.Internal}), nil
+		}
+	}()
+	switch in.GetRequest().(type) {
+	case *pb.ProcessingRequest_RequestHeaders:
+		return st.requestHeaders(in.GetRequestHeaders())
+	case *pb.ProcessingRequest_RequestBody:
+		return st.requestBody(ctx, in.GetRequestBody())
+	case *pb.ProcessingRequest_RequestTrailers:
+		return continueTrailers, nil
+	default:
+		return nil, status.Error(codes.Unimplemented, "extproc: only requests are read here")
+	}
+}
+
+// requestHeaders takes the room that the body needs before the body is sent.
+func (st *stream) requestHeaders(in *pb.HttpHeaders) (*pb.ProcessingResponse, error) {
+	if in.GetEndOfStream() { // no body: nothing to find, nothing to judge
+		st.done = true
+		return continueHeaders, nil
+	}
+	need := int64(copies) * st.length()
+	if !st.service.Budget.take(need) {
+		return st.refuse(fault.New("extproc", fault.Unavailable,
+			"The gateway holds as many large requests as it can. Try again shortly.")), nil
+	}
+	st.held = need
+	return continueHeaders, nil
+}
+
+func (st *stream) requestBody(ctx context.Context, in *pb.HttpBody) (*pb.ProcessingResponse, error) {
+	st.done = true
+	switch st.value(MetaLane) {
+	case LaneFind:
+		return found(findModel(in.GetBody())), nil
+	case LaneUnderstand:
+		return st.understand(ctx, in.GetBody()), nil
+	case LaneRename:
+		return st.rename(in.GetBody()), nil
+	default:
+		return nil, status.Error(codes.InvalidArgument, "extproc: the stream names no lane")
+	}
+}
+
+// understand runs the stages of the request's entry.
+func (st *stream) understand(ctx context.Context, text []byte) *pb.ProcessingResponse {
+	plan := st.service.Plans.Plan(st.value(MetaConfig))
+	if plan == nil {
+		return st.refuse(&fault.Error{Op: "extproc", Kind: fault.Unavailable})
+	}
+	stages, known := plan.Entry(st.value(MetaEntry))
+	if !known {
+		return st.refuse(&fault.Error{Op: "extproc", Kind: fault.Unavailable})
+	}
+	fields, err := body.Scan(text)
+	if err != nil {
+		return st.refuse(&fault.Error{Op: "extproc", Kind: fault.InvalidRequest, Message: sentence(err), Cause: err})
+	}
+	r := &Request{Endpoint: endpointOf(st.value(MetaPath)), Body: text, Fields: fields}
+	for _, stage := range stages {
+		if err := st.service.run(ctx, stage, r); err != nil {
+			return st.refuse(err)
+		}
+	}
+	return replaced(r.edited())
+}
+
+// rename writes one target's own name for the model. It runs once an attempt, on
+// the body as the client sent it.
+func (st *stream) rename(text []byte) *pb.ProcessingResponse {
+	fields, err := body.Scan(text)
+	if err != nil {
+		return st.refuse(&fault.Error{Op: "extproc", Kind: fault.InvalidRequest, Message: sentence(err), Cause: err})
+	}
+	r := &Request{Body: text, Fields: fields}
+	stage := Rename{Pattern: st.value(MetaPattern), To: st.value(MetaName)}
+	if err := stage.Apply(context.TODO(), r); err != nil { //nolint:contextcheck // nothing to cancel
+		return st.refuse(err)
+	}
+	return replaced(r.edited())
+}
+
+func (st *stream) refuse(err error) *pb.ProcessingResponse {
+	st.done = true
+	return refused(err)
+}
+
+// length is the body's, as Envoy counted it before it asked; without a count it is
+// taken to be as large as a body may be.
+func (st *stream) length() int64 {
+	n, err := strconv.ParseInt(st.value(MetaLength), 10, 64)
+	if err != nil || n < 0 {
+		return maxBody
+	}
+	return n
+}
+
+func (st *stream) value(key string) string {
+	if values := st.meta[key]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// sentence makes a scan's reason one for clients: it names no part of the body.
+func sentence(err error) string {
+	text := err.Error()
+	return string(text[0]-'a'+'A') + text[1:] + "."
+}

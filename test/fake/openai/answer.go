@@ -1,0 +1,153 @@
+package openai
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// answer is what a request gets before a performance sends it: either a body or
+// the events of a stream.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	events [][]byte // each with its blank line
+}
+
+type object = map[string]any
+
+// answer finds the ordinary answer and lays the behaviour's status and body over it.
+func (s *Server) answer(r Request, b Behavior) answer {
+	a := s.ordinary(r, b)
+	if b.Body != nil {
+		a = whole(a.status, b.Body)
+	}
+	if b.Status != 0 {
+		a.status = b.Status
+	}
+	a.header.Set("X-Request-ID", fmt.Sprintf("req_fake_%d", r.Number))
+	return a
+}
+
+func (s *Server) ordinary(r Request, b Behavior) answer {
+	if s.key != "" && r.Header.Get("Authorization") != "Bearer "+s.key {
+		return refusal(http.StatusUnauthorized, "invalid_api_key", "Incorrect API key provided.")
+	}
+	if r.Method != http.MethodPost {
+		return echo(r)
+	}
+	var compose func(Request, Behavior) answer
+	switch r.Path {
+	case "/v1/chat/completions":
+		compose = chat
+	case "/v1/completions":
+		compose = completion
+	case "/v1/embeddings":
+		compose = embeddings
+	case "/v1/responses":
+		compose = responses
+	case "/v1/audio/transcriptions":
+		return transcription(r)
+	default:
+		return echo(r)
+	}
+	switch {
+	case !gjson.ValidBytes(r.Body):
+		return refusal(http.StatusBadRequest, "invalid_json", "We could not parse the JSON body of your request.")
+	case r.JSON("model").Type != gjson.String:
+		return refusal(http.StatusBadRequest, "missing_model", "You must provide a model parameter.")
+	}
+	return compose(r, b)
+}
+
+func whole(status int, body []byte) answer {
+	return answer{status: status, header: http.Header{"Content-Type": {"application/json"}}, body: body}
+}
+
+func ok(body object) answer { return whole(http.StatusOK, encode(body)) }
+
+func refusal(status int, code, message string) answer {
+	return whole(status, encode(object{"error": object{
+		"message": message, "type": "invalid_request_error", "param": nil, "code": code,
+	}}))
+}
+
+func stream(events ...[]byte) answer {
+	header := http.Header{"Content-Type": {"text/event-stream; charset=utf-8"}, "Cache-Control": {"no-cache"}}
+	return answer{status: http.StatusOK, header: header, events: events}
+}
+
+func event(data object) []byte { return fmt.Appendf(nil, "data: %s\n\n", encode(data)) }
+
+var endOfStream = []byte("data: [DONE]\n\n")
+
+// echo says what was asked. It is also a valid, empty list, so that SDKs accept it
+// where they expect one.
+func echo(r Request) answer {
+	return ok(object{
+		"object": "list", "data": []any{}, "has_more": false,
+		"method": r.Method, "path": r.Path, "query": r.Query,
+		"content_type": r.Header.Get("Content-Type"), "body_length": r.BodyBytes,
+	})
+}
+
+// encode gives JSON as providers do: without Go's escapes for HTML.
+func encode(v any) []byte {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(v) // maps of plain values always encode
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+}
+
+// words is what the model says to a prompt.
+func words(b Behavior, prompt string) string {
+	said := b.Content
+	if said == "" {
+		said = "You said: " + firstRunes(prompt, 200)
+	}
+	if b.Size > 0 {
+		said = strings.Repeat(said+" ", b.Size/(len(said)+1)+1)[:b.Size]
+		said = strings.ToValidUTF8(said, "?")
+	}
+	return said
+}
+
+func firstRunes(s string, n int) string {
+	for i := range s {
+		if n == 0 {
+			return s[:i]
+		}
+		n--
+	}
+	return s
+}
+
+// pieces cuts what is said for a stream; together they are what was said.
+func pieces(b Behavior, said string) []string {
+	split := strings.SplitAfter(said, " ")
+	if b.Pieces <= 0 || b.Pieces >= len(split) {
+		return split
+	}
+	cut := make([]string, b.Pieces)
+	for i := range cut {
+		cut[i] = strings.Join(split[i*len(split)/b.Pieces:(i+1)*len(split)/b.Pieces], "")
+	}
+	return cut
+}
+
+func tokens(text string) int { return max(1, len(strings.Fields(text))) }
+
+func usage(prompt, said string) object {
+	in, out := tokens(prompt), tokens(said)
+	return object{
+		"prompt_tokens": in, "completion_tokens": out, "total_tokens": in + out,
+		"prompt_tokens_details":     object{"cached_tokens": 0, "audio_tokens": 0},
+		"completion_tokens_details": object{"reasoning_tokens": 0, "audio_tokens": 0},
+	}
+}

@@ -1,0 +1,85 @@
+package openai
+
+import (
+	"strings"
+	"sync"
+)
+
+// script is which behaviour the next request meets. The order: what Next promised,
+// then what fits the model, the user, the request's own wish, and last Always.
+type script struct {
+	mu     sync.Mutex
+	next   []Behavior
+	always Behavior
+	models map[string]Behavior
+	users  map[string]Behavior
+}
+
+// Always is how every request is answered that nothing else fits. The zero
+// Behavior is the ordinary answer again.
+func (s *Server) Always(b Behavior) {
+	s.script.mu.Lock()
+	defer s.script.mu.Unlock()
+	s.script.always = b
+}
+
+// Next is how the next n requests are answered, after those already promised.
+func (s *Server) Next(n int, b Behavior) {
+	s.script.mu.Lock()
+	defer s.script.mu.Unlock()
+	for range n {
+		s.script.next = append(s.script.next, b)
+	}
+}
+
+// ForModel is how requests are answered whose body names this model.
+func (s *Server) ForModel(model string, b Behavior) {
+	s.script.mu.Lock()
+	defer s.script.mu.Unlock()
+	s.script.models[model] = b
+}
+
+// ForUser is how requests are answered whose body names this user.
+func (s *Server) ForUser(user string, b Behavior) {
+	s.script.mu.Lock()
+	defer s.script.mu.Unlock()
+	s.script.users[user] = b
+}
+
+func (c *script) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next, c.always = nil, Behavior{}
+	c.models, c.users = map[string]Behavior{}, map[string]Behavior{}
+}
+
+// early is what is known before the body was read. Final says that the body will
+// not change it.
+func (c *script) early() (b Behavior, final bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.next) == 0 {
+		return c.always, false
+	}
+	b, c.next = c.next[0], c.next[1:]
+	return b, true
+}
+
+// late is what the body asks for; otherwise what was known early.
+func (c *script) late(r Request, early Behavior) Behavior {
+	model, user := r.JSON("model").String(), r.JSON("user").String()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b, ok := c.models[model]; ok {
+		return b
+	}
+	if b, ok := c.users[user]; ok {
+		return b
+	}
+	if word, ok := strings.CutPrefix(user, "fake:"); ok {
+		if b, ok := Named(word); ok {
+			return b
+		}
+	}
+	return early
+}

@@ -1,0 +1,107 @@
+package load
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Ask is a request, and what makes its answer whole. Anything but a 200 with that
+// answer is an error.
+type Ask struct {
+	URL    string            // http only
+	Header map[string]string // beside host, content-type, content-length
+	Body   []byte            // sent by POST
+	Events int               // of the streamed answer, [DONE] last; 0: the answer is not a stream
+	Bytes  int               // least length of the answer's body
+}
+
+// bytes is the request as it goes over the wire, and where to.
+func (a Ask) bytes() (address string, request []byte, err error) {
+	target, err := url.Parse(a.URL)
+	if err != nil {
+		return "", nil, err
+	}
+	if target.Scheme != "http" || target.Port() == "" {
+		return "", nil, fmt.Errorf("%s: an http URL with a port is needed", a.URL)
+	}
+	var head strings.Builder
+	fmt.Fprintf(&head, "POST %s HTTP/1.1\r\nhost: %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n",
+		target.RequestURI(), target.Host, len(a.Body))
+	names := make([]string, 0, len(a.Header))
+	for name := range a.Header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		fmt.Fprintf(&head, "%s: %s\r\n", name, a.Header[name])
+	}
+	head.WriteString("\r\n")
+	return target.Host, append([]byte(head.String()), a.Body...), nil
+}
+
+// caller is one connection, on which one request follows the other.
+type caller struct {
+	ask     Ask
+	request []byte
+	conn    net.Conn
+	reader  *bufio.Reader
+	total   []time.Duration // from the first byte sent to the last received
+	first   []time.Duration // to the first byte of the body
+}
+
+func dial(ctx context.Context, ask Ask) (*caller, error) {
+	address, request, err := ask.bytes()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return &caller{ask: ask, request: request, conn: conn, reader: bufio.NewReaderSize(conn, 64<<10)}, nil
+}
+
+// once sends one request and reads its whole answer.
+func (c *caller) once() error {
+	start := time.Now()
+	if _, err := c.conn.Write(c.request); err != nil {
+		return err
+	}
+	answer, err := readHead(c.reader)
+	if err != nil {
+		return fmt.Errorf("no answer: %w", noEOF(err))
+	}
+	var first time.Duration
+	var events Events
+	size := 0
+	err = answer.body(c.reader, func(piece []byte) {
+		if first == 0 {
+			first = time.Since(start)
+		}
+		size += len(piece)
+		if c.ask.Events > 0 {
+			events.Write(piece)
+		}
+	})
+	total := time.Since(start)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", answer.start, err)
+	case !strings.HasPrefix(answer.start, "HTTP/1.1 200 "):
+		return fmt.Errorf("the answer was %q, with a body of %d bytes", answer.start, size)
+	case size < c.ask.Bytes:
+		return fmt.Errorf("the answer has %d bytes, %d were expected", size, c.ask.Bytes)
+	case c.ask.Events > 0 && (events.Count != c.ask.Events || !events.Done):
+		return fmt.Errorf("the stream has %d events, done: %t; %d were expected", events.Count, events.Done, c.ask.Events)
+	case answer.closing:
+		return fmt.Errorf("the connection is not kept alive")
+	}
+	c.total, c.first = append(c.total, total), append(c.first, first)
+	return nil
+}

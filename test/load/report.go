@@ -1,0 +1,130 @@
+package load
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Row is one target in one case, over all rounds.
+type Row struct {
+	Target string `json:"target"`
+	Case
+	Requests   int                  `json:"requests"` // of all rounds
+	PerSecond  Spread               `json:"requests_per_second"`
+	MedianMS   Spread               `json:"median_ms"`
+	P99MS      Spread               `json:"p99_ms"`
+	FirstMS    Spread               `json:"first_byte_of_body_median_ms"`
+	CPU        map[string]Spread    `json:"cpu_us_per_request"` // by role
+	GatewayCPU Spread               `json:"gateway_cpu_us_per_request"`
+	Memory     map[string]MemoryRow `json:"memory_mib"` // by role
+	ToBaseline *Ratios              `json:"to_baseline,omitempty"`
+}
+
+// MemoryRow is a role's resident memory in MiB: at the end of the rounds, and the
+// highest since its processes began.
+type MemoryRow struct {
+	Resident Spread  `json:"resident"`
+	Peak     float64 `json:"peak"`
+}
+
+// Ratios compare a row with the baseline's in the same case, round by round.
+type Ratios struct {
+	PerSecond  Spread  `json:"requests_per_second"`
+	MedianMS   Spread  `json:"median_ms"`
+	P99MS      Spread  `json:"p99_ms"`
+	GatewayCPU *Spread `json:"gateway_cpu,omitempty"` // if both have a gateway
+}
+
+// Report is one run of the bench.
+type Report struct {
+	Machine  Machine       `json:"machine"`
+	Started  time.Time     `json:"started"`
+	Took     time.Duration `json:"took_ns"`
+	Command  string        `json:"command"`
+	Commit   string        `json:"commit"`
+	Rounds   int           `json:"rounds"`
+	Duration time.Duration `json:"round_ns"`
+	Requests int           `json:"round_requests,omitempty"`
+	Baseline string        `json:"baseline"`
+	Rows     []Row         `json:"rows"`
+}
+
+func spread(rounds []round, value func(round) float64) Spread {
+	values := make([]float64, len(rounds))
+	for i, one := range rounds {
+		values[i] = value(one)
+	}
+	return SpreadOf(values)
+}
+
+func newRow(target string, c Case, rounds, baseline []round) Row {
+	row := Row{
+		Target: target, Case: c,
+		PerSecond:  spread(rounds, func(r round) float64 { return r.perSecond }),
+		MedianMS:   spread(rounds, func(r round) float64 { return r.median }),
+		P99MS:      spread(rounds, func(r round) float64 { return r.p99 }),
+		FirstMS:    spread(rounds, func(r round) float64 { return r.first }),
+		GatewayCPU: spread(rounds, func(r round) float64 { return r.gateway }),
+		CPU:        map[string]Spread{},
+		Memory:     map[string]MemoryRow{},
+	}
+	if len(rounds) == 0 {
+		return row
+	}
+	for _, one := range rounds {
+		row.Requests += one.requests
+	}
+	for role := range rounds[0].cpu {
+		row.CPU[role] = spread(rounds, func(r round) float64 { return r.cpu[role] })
+		row.Memory[role] = MemoryRow{
+			Resident: spread(rounds, func(r round) float64 { return mebibytes(r.memory[role].Resident) }),
+			Peak:     spread(rounds, func(r round) float64 { return mebibytes(r.memory[role].Peak) }).Max,
+		}
+	}
+	row.ToBaseline = newRatios(rounds, baseline)
+	return row
+}
+
+func newRatios(rounds, baseline []round) *Ratios {
+	if len(baseline) != len(rounds) {
+		return nil
+	}
+	ratio := func(value func(round) float64) *Spread {
+		var values []float64
+		for i := range rounds {
+			if below := value(baseline[i]); below > 0 && value(rounds[i]) > 0 {
+				values = append(values, value(rounds[i])/below)
+			}
+		}
+		if len(values) == 0 {
+			return nil
+		}
+		s := SpreadOf(values)
+		return &s
+	}
+	perSecond, median, p99 := ratio(func(r round) float64 { return r.perSecond }),
+		ratio(func(r round) float64 { return r.median }), ratio(func(r round) float64 { return r.p99 })
+	if perSecond == nil || median == nil || p99 == nil {
+		return nil
+	}
+	return &Ratios{PerSecond: *perSecond, MedianMS: *median, P99MS: *p99, GatewayCPU: ratio(func(r round) float64 { return r.gateway })}
+}
+
+func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
+
+// Write puts bench.json and bench.md into a folder, which is made if need be.
+func (r Report) Write(folder string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(folder, "bench.json"), append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, "bench.md"), []byte(r.Markdown()), 0o644)
+}

@@ -1,0 +1,76 @@
+package xds
+
+import (
+	"strings"
+
+	accesslog "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	cel "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"github.com/postern-proxy/postern/fault"
+)
+
+const policyUnknownTier = "unknown_tier"
+
+// reply says which of Envoy's own answers becomes which error. The details are
+// Envoy's (%RESPONSE_CODE_DETAILS%); they choose the error and are never part of
+// its text, because they name addresses and socket paths.
+type reply struct {
+	when string // CEL over response.code_details, written as $d
+	err  *fault.Error
+}
+
+// replies are asked in order.
+var replies = []reply{
+	{`$d.startsWith('jwt_authn_access_denied')`, &fault.Error{Kind: fault.InvalidKey}},
+	{`$d.startsWith('rbac_access_denied_matched_policy[` + policyUnknownTier + `')`,
+		fault.New("", fault.Forbidden, "The tier of this API key is not configured here.")},
+	{`$d.startsWith('rbac_access_denied')`, &fault.Error{Kind: fault.Forbidden}},
+	{`$d == 'request_payload_too_large' || $d == 'request_payload_exceeded_retry_buffer_limit'`, &fault.Error{Kind: fault.BodyTooLarge}},
+	{`$d == 'local_rate_limited' || $d == 'request_rate_limited'`, &fault.Error{Kind: fault.RateLimited}},
+	{`$d == 'request_overall_timeout' || $d == 'request_header_timeout'`, &fault.Error{Kind: fault.RequestTimeout}},
+	{`$d in ['upstream_per_try_timeout', 'upstream_per_try_idle_timeout', 'response_timeout', 'upstream_response_timeout', 'stream_idle_timeout', 'upstream_max_stream_duration_reached']`,
+		&fault.Error{Kind: fault.UpstreamTimeout}},
+	{`$d.contains('protocol_error')`, &fault.Error{Kind: fault.UpstreamGarbage}},
+	{`$d.startsWith('upstream_reset') || $d.startsWith('upstream_remote_reset') || $d == 'failed_to_inject_credential' || $d.startsWith('credential')`,
+		&fault.Error{Kind: fault.UpstreamRefused}},
+	{`$d in ['no_healthy_upstream', 'cluster_not_found', 'no_cluster_found', 'overflow', 'maintenance_mode'] || $d.startsWith('ext_proc_error') || $d.startsWith('ext_proc')`,
+		&fault.Error{Kind: fault.Unavailable}},
+	{`$d == 'route_not_found'`, &fault.Error{Kind: fault.UnknownPath}},
+	// Whatever else Envoy says itself: never its own words.
+	{`$d != 'direct_response' && response.code >= 500`, &fault.Error{Kind: fault.Unavailable}},
+	{`$d != 'direct_response' && response.code >= 400`, &fault.Error{Kind: fault.InvalidRequest}},
+}
+
+// localReplies gives Envoy's own answers the client's form. Direct responses
+// bring theirs. Malformed HTTP and headers over the limit are answered by the
+// codec itself, in plain text, out of reach of this.
+func localReplies() *hcm.LocalReplyConfig {
+	config := &hcm.LocalReplyConfig{}
+	for _, r := range replies {
+		config.Mappers = append(config.Mappers, &hcm.ResponseMapper{
+			Filter:     when(r.when),
+			StatusCode: uint32Value(uint32(r.err.Kind.Status())), //nolint:gosec // an HTTP status
+			BodyFormatOverride: &core.SubstitutionFormatString{
+				Format: &core.SubstitutionFormatString_TextFormatSource{
+					TextFormatSource: inline(literal(string(fault.OpenAI(r.err)))),
+				},
+				ContentType: "application/json",
+			},
+		})
+	}
+	return config
+}
+
+func when(expression string) *accesslog.AccessLogFilter {
+	text := strings.ReplaceAll(expression, "$d", "response.code_details")
+	return &accesslog.AccessLogFilter{FilterSpecifier: &accesslog.AccessLogFilter_ExtensionFilter{
+		ExtensionFilter: &accesslog.ExtensionFilter{
+			Name: "envoy.access_loggers.extension_filters.cel",
+			ConfigType: &accesslog.ExtensionFilter_TypedConfig{
+				TypedConfig: pack(&cel.ExpressionFilter{Expression: text}),
+			},
+		},
+	}}
+}

@@ -1,0 +1,240 @@
+package xds
+
+import (
+	"sort"
+	"strings"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	buffer "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/buffer/v3"
+	cors "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/fault"
+)
+
+// Paths at the door.
+const (
+	pathLive   = "/livez"
+	pathReady  = "/readyz"
+	pathModels = "/v1/models"
+	pathAPI    = "/v1/"
+)
+
+// modelPaths are the endpoints whose body names a model.
+var modelPaths = []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"}
+
+// printable is what a model's name may look like where a pattern is asked:
+// visible ASCII, and spaces within. An exact name was matched before it.
+const printable = `[!-~]+( +[!-~]+)*`
+
+// notText is how JSON that is no string looks once it stands in a header.
+const notText = `-?[0-9.]+([eE][+-]?[0-9]+)?|true|false|null|\[.*|\{.*`
+
+// routes is the route table. A request for a model is matched twice: first by
+// its path, where it waits for its model's name (needModel), and again once the
+// header with the name is there. The order follows from that: what waits comes
+// first, because every request passes there; names come next; other paths last.
+func routes(in Input) *route.RouteConfiguration {
+	cfg := in.Config
+	host := &route.VirtualHost{
+		Name:                   "postern",
+		Domains:                []string{"*"},
+		RequestBodyBufferLimit: wrapperspb.UInt64(uint64(cfg.Listen.BodyLimit)), //nolint:gosec // validated
+		ResponseHeadersToAdd: []*core.HeaderValueOption{
+			option("x-postern-config", cfg.Version, core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+		},
+		TypedPerFilterConfig: map[string]*anypb.Any{
+			filterBody: pack(&buffer.BufferPerRoute{Override: &buffer.BufferPerRoute_Buffer{
+				Buffer: &buffer.Buffer{MaxRequestBytes: uint32Value(uint32(cfg.Listen.BodyLimit))}, //nolint:gosec // validated
+			}}),
+		},
+	}
+	if cfg.Listen.CORS != nil {
+		host.TypedPerFilterConfig[filterCORS] = pack(corsPolicy(cfg.Listen.CORS))
+	}
+	host.Routes = append(host.Routes, needModel()...)
+	host.Routes = append(host.Routes, modelRoutes(cfg)...)
+	host.Routes = append(host.Routes, otherPaths(cfg)...)
+	return &route.RouteConfiguration{
+		Name:                           routeTable,
+		VirtualHosts:                   []*route.VirtualHost{host},
+		MaxDirectResponseBodySizeBytes: uint32Value(64 << 10),
+	}
+}
+
+// needModel is the first match of every request that must name a model. If the
+// name is found, the route is chosen again and this one never answers; if not,
+// this one is the answer.
+func needModel() []*route.Route {
+	absent := &route.HeaderMatcher{
+		Name:                 headerModel,
+		InvertMatch:          true,
+		HeaderMatchSpecifier: &route.HeaderMatcher_PresentMatch{PresentMatch: true},
+	}
+	post := headerIs(":method", exact("POST"))
+	var all []*route.Route
+	for _, path := range modelPaths {
+		waiting := refuse("model.missing", &fault.Error{
+			Kind: fault.InvalidRequest, Param: "model",
+			Message: `The body must be one JSON object with a string "model", sent with content-type: application/json.`,
+		})
+		waiting.Match = pathMatch(path, post, absent)
+		waiting.TypedPerFilterConfig = map[string]*anypb.Any{
+			filterTransform: pack(&route.FilterConfig{Config: new(anypb.Any)}), // on
+		}
+		all = append(all, waiting)
+	}
+	return all
+}
+
+// modelRoutes are the second match: exact names, then what no name may be, then
+// patterns from the longest to the shortest, then no such model.
+func modelRoutes(cfg *config.Config) []*route.Route {
+	var exacts, patterns []*route.Route
+	for _, name := range names(cfg.Models) {
+		if strings.HasSuffix(name, "*") {
+			continue
+		}
+		exacts = append(exacts, modelRoute(cfg, name, headerIs(headerModel, exact(name))))
+	}
+	for _, pattern := range byLength(cfg.Models) {
+		match := modelPresent()
+		if stem := strings.TrimSuffix(pattern, "*"); stem != "" {
+			match = headerIs(headerModel, prefix(stem))
+		}
+		patterns = append(patterns, modelRoute(cfg, pattern, match))
+	}
+	wrongType := refuse("model.not_text", &fault.Error{
+		Kind: fault.InvalidRequest, Param: "model", Message: `"model" must be a string.`,
+	})
+	wrongType.Match = pathPrefix(pathAPI, headerIs(headerModel, regex(notText)))
+	unprintable := refuse("model.unprintable", &fault.Error{
+		Kind: fault.InvalidRequest, Param: "model", Message: `"model" must be a name of printable characters.`,
+	})
+	not := headerIs(headerModel, regex(printable))
+	not.InvertMatch = true
+	unprintable.Match = pathPrefix(pathAPI, modelPresent(), not)
+	unknown := refuse("model.unknown", &fault.Error{Kind: fault.ModelNotFound, Param: "model"})
+	unknown.Match = pathPrefix(pathAPI, modelPresent())
+
+	all := append(exacts, wrongType, unprintable)
+	all = append(all, patterns...)
+	return append(all, unknown)
+}
+
+// byLength are the patterns, the most specific first.
+func byLength(models map[string]*config.Model) []string {
+	var patterns []string
+	for _, name := range names(models) {
+		if strings.HasSuffix(name, "*") {
+			patterns = append(patterns, name)
+		}
+	}
+	sort.SliceStable(patterns, func(i, j int) bool { return len(patterns[i]) > len(patterns[j]) })
+	return patterns
+}
+
+// otherPaths are the routes of requests that name no model.
+func otherPaths(cfg *config.Config) []*route.Route {
+	live := &route.Route{
+		Name:  "live",
+		Match: pathMatch(pathLive),
+		Action: &route.Route_DirectResponse{DirectResponse: &route.DirectResponseAction{
+			Status: 200, Body: inline(`{"status":"live"}`),
+		}},
+		ResponseHeadersToAdd: jsonContent(),
+	}
+	all := []*route.Route{
+		live,
+		answered("ready", pathMatch(pathReady)),
+		answered("models", pathMatch(pathModels)),
+		answered("models", pathPrefix(pathModels+"/")),
+	}
+	for _, path := range modelPaths {
+		wrongMethod := refuse("method", &fault.Error{Kind: fault.MethodNotAllowed})
+		wrongMethod.Match = pathMatch(path)
+		wrongMethod.ResponseHeadersToAdd = append(wrongMethod.ResponseHeadersToAdd,
+			option("allow", "POST", core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
+		all = append(all, wrongMethod)
+	}
+	if passed := passRoute(cfg); passed != nil {
+		all = append(all, passed)
+	}
+	unknown := refuse("unknown", &fault.Error{Kind: fault.UnknownPath})
+	unknown.Match = pathPrefix("/")
+	return append(all, unknown)
+}
+
+// answered is a route to Postern's own HTTP service.
+func answered(name string, match *route.RouteMatch) *route.Route {
+	return &route.Route{
+		Name:  name,
+		Match: match,
+		Action: &route.Route_Route{Route: &route.RouteAction{
+			ClusterSpecifier: &route.RouteAction_Cluster{Cluster: clusterAnswer},
+			Timeout:          seconds(answerTimeout),
+		}},
+	}
+}
+
+// refuse is a route that answers with err in the client's form.
+func refuse(name string, err *fault.Error) *route.Route {
+	return &route.Route{
+		Name: name,
+		Action: &route.Route_DirectResponse{DirectResponse: &route.DirectResponseAction{
+			Status: uint32(err.Kind.Status()), //nolint:gosec // an HTTP status
+			Body:   inline(string(fault.OpenAI(err))),
+		}},
+		ResponseHeadersToAdd: jsonContent(),
+	}
+}
+
+func jsonContent() []*core.HeaderValueOption {
+	return []*core.HeaderValueOption{
+		option("content-type", "application/json", core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+	}
+}
+
+func pathMatch(path string, headers ...*route.HeaderMatcher) *route.RouteMatch {
+	return &route.RouteMatch{PathSpecifier: &route.RouteMatch_Path{Path: path}, Headers: headers}
+}
+
+func pathPrefix(path string, headers ...*route.HeaderMatcher) *route.RouteMatch {
+	return &route.RouteMatch{PathSpecifier: &route.RouteMatch_Prefix{Prefix: path}, Headers: headers}
+}
+
+func headerIs(name string, value *matcher.StringMatcher) *route.HeaderMatcher {
+	return &route.HeaderMatcher{
+		Name:                 name,
+		HeaderMatchSpecifier: &route.HeaderMatcher_StringMatch{StringMatch: value},
+	}
+}
+
+func modelPresent() *route.HeaderMatcher {
+	return &route.HeaderMatcher{
+		Name:                 headerModel,
+		HeaderMatchSpecifier: &route.HeaderMatcher_PresentMatch{PresentMatch: true},
+	}
+}
+
+// corsPolicy lets pages of the configured origins call the gate with a key.
+func corsPolicy(c *config.CORS) *cors.CorsPolicy {
+	policy := &cors.CorsPolicy{
+		AllowMethods:  "GET, POST, DELETE, OPTIONS",
+		AllowHeaders:  "*, authorization, content-type",
+		ExposeHeaders: "x-request-id, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests",
+		MaxAge:        "600",
+	}
+	for _, origin := range c.Origins {
+		match := exact(origin)
+		if origin == "*" {
+			match = regex(".*")
+		}
+		policy.AllowOriginStringMatch = append(policy.AllowOriginStringMatch, match)
+	}
+	return policy
+}

@@ -1,0 +1,99 @@
+package xds
+
+import (
+	"slices"
+	"strings"
+
+	rules "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	credential "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
+	mutation "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	codec "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	generic "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
+
+	"github.com/postern-proxy/postern/config"
+)
+
+// private are request headers that are nobody's business at a provider: the
+// client's own credentials for other places, and whose account is billed. The
+// header authorization is among them, because an attempt inherits what the
+// attempt before it wrote, the other provider's credential too.
+var private = []string{
+	"authorization", "api-key", "x-api-key", "proxy-authorization", "cookie",
+	"openai-organization", "openai-project", "forwarded", "via",
+}
+
+// privatePrefixes are whole families of such headers: ours, Envoy's and those
+// that say where the client sits.
+var privatePrefixes = []string{headerPrefix, "x-envoy-", "x-forwarded-"}
+
+// upstreamFilters is what each attempt at a provider runs. Everything that one
+// provider's chain sets is removed or set again by every other's.
+func upstreamFilters(in Input, name string, custom []string) []*hcm.HttpFilter {
+	p := in.Config.Providers[name]
+	all := []*hcm.HttpFilter{
+		filter("postern.private", &mutation.HeaderMutation{Mutations: &mutation.Mutations{
+			RequestMutations:  requestMutations(p, custom),
+			ResponseMutations: responseMutations(name),
+		}}),
+	}
+	if p.Key.Reveal() != "" {
+		all = append(all, filter("postern.credential", &credential.CredentialInjector{
+			Overwrite: true,
+			Credential: extension("envoy.http.injected_credentials.generic", &generic.Generic{
+				Credential: in.secret(credentialName(name)),
+			}),
+		}))
+	}
+	return append(all, filter("envoy.filters.http.upstream_codec", &codec.UpstreamCodec{}))
+}
+
+// credentialName is the secret that holds a provider's key.
+func credentialName(provider string) string { return "credential/" + provider }
+
+func requestMutations(p *config.Provider, custom []string) []*rules.HeaderMutation {
+	var all []*rules.HeaderMutation
+	for _, family := range privatePrefixes {
+		all = append(all, removeMatching(prefix(family)))
+	}
+	for _, header := range private {
+		all = append(all, remove(header))
+	}
+	for _, header := range custom {
+		if !slices.Contains(private, header) {
+			all = append(all, remove(header))
+		}
+	}
+	for _, header := range names(p.Headers) {
+		all = append(all, set(header, literal(p.Headers[header])))
+	}
+	return all
+}
+
+// responseMutations say who answered and keep the provider's account to
+// ourselves: its limits are not the client's, nor are its cookies.
+func responseMutations(name string) []*rules.HeaderMutation {
+	return []*rules.HeaderMutation{
+		removeMatching(prefix(headerPrefix)),
+		set("x-postern-provider", literal(name)),
+		set("x-postern-provider-request-id", "%RESP(x-request-id)%"),
+		remove("x-request-id"),
+		removeMatching(prefix("x-ratelimit-")),
+		remove("openai-organization"),
+		remove("openai-project"),
+		remove("set-cookie"),
+	}
+}
+
+// customHeaders are the names of all headers that any provider is configured
+// with, in lower case and in order.
+func customHeaders(cfg *config.Config) []string {
+	var all []string
+	for _, p := range cfg.Providers {
+		for name := range p.Headers {
+			all = append(all, strings.ToLower(name))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
