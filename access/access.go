@@ -11,27 +11,21 @@
 // signing key.
 package access
 
-import "time"
+import (
+	"time"
+
+	"github.com/postern-proxy/postern/wire"
+)
 
 const (
 	// Issuer is the "iss" of every key.
-	Issuer = "postern"
+	Issuer = wire.KeyIssuer
 	// Prefix is what stands before the JWT, so that a leaked key can be recognised.
-	Prefix = "pk_"
+	Prefix = wire.KeyPrefix
 	// KeyIDPrefix is what every key id ("jti") begins with.
 	KeyIDPrefix = "key_"
 	// DefaultTier is the tier of a key that names none.
 	DefaultTier = "default"
-)
-
-// The headers in which the verified claims travel inside the gate. Copies that a
-// client sends are dropped before the first route match, and none is forwarded to a
-// provider.
-const (
-	HeaderTenant = "x-postern-tenant" // claim "tenant"
-	HeaderUser   = "x-postern-user"   // claim "sub"
-	HeaderKey    = "x-postern-key"    // claim "jti"
-	HeaderTier   = "x-postern-tier"   // claim "tier"
 )
 
 const (

@@ -12,6 +12,8 @@ type Config struct {
 	Models    map[string]*Model    `json:"models" yaml:"models" jsonschema_description:"What clients may ask for: an exact name, or a pattern that ends in * (the longest wins)."`
 	Tiers     map[string]*Tier     `json:"tiers,omitempty" yaml:"tiers,omitempty" jsonschema_description:"Limits, by the tier an API key was made for. 'default' always exists."`
 
+	Extproc   Extproc              `json:"extproc,omitzero" yaml:"extproc,omitempty" jsonschema_description:"The service that reads request bodies."`
+
 	// DefaultProvider takes every /v1/* endpoint that names no model (files,
 	// images, audio, moderations). Unset: the first provider of the model "*".
 	DefaultProvider string `json:"default_provider,omitempty" yaml:"default_provider,omitempty" jsonschema_description:"The provider of /v1/* endpoints that name no model; unset: the first provider of the model '*'."`
@@ -40,6 +42,12 @@ type CORS struct {
 	Origins []string `json:"origins" yaml:"origins" jsonschema_description:"Exact origins (https://app.example.com), or a lone *."`
 }
 
+// Extproc is the service that reads the bodies of large requests, and of requests
+// for models that ask for more than routing.
+type Extproc struct {
+	Memory Size `json:"memory,omitempty" yaml:"memory,omitempty" jsonschema_description:"Room for the bodies that are read at one time, copies included; above it requests get 503 with retry-after. Default 512MiB, at least four times listen.body_limit."`
+}
+
 // Provider is one account at one provider.
 type Provider struct {
 	Schema  string            `json:"schema" yaml:"schema" jsonschema:"enum=openai" jsonschema_description:"The API form it speaks."`
@@ -58,11 +66,16 @@ type Model struct {
 	Route    [][]Target `json:"route" yaml:"route" jsonschema:"minItems=1,maxItems=16" jsonschema_description:"Groups of targets, tried in order; each group split by weight."`
 	Prefer   string     `json:"prefer,omitempty" yaml:"prefer,omitempty" jsonschema:"enum=order" jsonschema_description:"What orders the groups."`
 	Timeouts Timeouts   `json:"timeouts,omitzero" yaml:"timeouts,omitempty" jsonschema_description:"How long the parts of a request may take."`
+
+	// Each of these has the body of every request read by Go.
+	System   string `json:"system,omitempty" yaml:"system,omitempty" jsonschema_description:"Text put in front of every chat and response."`
+	Validate string `json:"validate,omitempty" yaml:"validate,omitempty" jsonschema:"enum=strict" jsonschema_description:"strict: refuse requests that are not well formed, naming the field."`
 }
 
 // Target is one provider of a group.
 type Target struct {
 	Provider string `json:"provider" yaml:"provider" jsonschema_description:"A name under providers."`
+	Model    string `json:"model,omitempty" yaml:"model,omitempty" jsonschema_description:"The provider's own name for the model; a * in it is what the * of the entry's name stood for. Unset: the name the client gave."`
 	Weight   *int   `json:"weight,omitempty" yaml:"weight,omitempty" jsonschema:"minimum=0,maximum=1000000" jsonschema_description:"Share within the group; default 1."`
 }
 

@@ -8,8 +8,7 @@ import "reflect"
 var later = map[reflect.Type][]string{
 	reflect.TypeFor[Config]():   {"flags"},
 	reflect.TypeFor[Provider](): {"region"},
-	reflect.TypeFor[Model]():    {"usage", "system", "validate", "cache", "context", "hold"},
-	reflect.TypeFor[Target]():   {"model"},
+	reflect.TypeFor[Model]():    {"usage", "cache", "context", "hold"},
 	reflect.TypeFor[Tier]():     {"tokens", "budget"},
 }
 

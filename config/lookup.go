@@ -121,6 +121,39 @@ func (m *Model) UsableRoute(providers map[string]*Provider) [][]Target {
 	return route
 }
 
+// SharedName is the name that every target of a usable route has for the model of
+// an entry: empty where all keep the client's. shared is false where they differ, so
+// that the name must be written once an attempt.
+func SharedName(entry string, route [][]Target) (name string, shared bool) {
+	first := true
+	for _, group := range route {
+		for _, target := range group {
+			own := target.OwnName(entry)
+			if !first && own != name {
+				return "", false
+			}
+			name, first = own, false
+		}
+	}
+	return name, true
+}
+
+// OwnName is the target's name for the model of an entry; empty where it is the one
+// the client gave.
+func (t Target) OwnName(entry string) string {
+	if t.Model == entry {
+		return "" // an exact name, or a pattern for itself
+	}
+	return t.Model
+}
+
+// Understood says that requests for the entry have their bodies read by Go before
+// they are routed.
+func (m *Model) Understood(entry string, providers map[string]*Provider) bool {
+	name, _ := SharedName(entry, m.UsableRoute(providers))
+	return m.System != "" || m.Validate != "" || name != ""
+}
+
 // providers are the names of the providers of the route, in its order, each once.
 func (m *Model) providers() []string {
 	var names []string

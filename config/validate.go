@@ -25,6 +25,8 @@ const (
 	minBody     = KiB
 	maxBody     = 64 * MiB
 	defaultBody = 20 * MiB
+
+	defaultMemory = 512 * MiB
 )
 
 const defaultAddress = "127.0.0.1:8080"
@@ -68,6 +70,17 @@ func (v *validator) exists(at path, name string) bool {
 	return false
 }
 
+// memory has room for at least one body, with its copies.
+func (v *validator) memory() {
+	least := 4 * v.config.Listen.BodyLimit
+	if !v.given("extproc.memory") {
+		v.config.Extproc.Memory = max(defaultMemory, least)
+	}
+	if at := path("extproc.memory"); !v.broken(at) && v.config.Extproc.Memory < least {
+		v.problemf(at, "must be at least four times listen.body_limit (%s): one body and its copies", least)
+	}
+}
+
 func (v *validator) listen() {
 	if v.config.Listen.Address == "" && !v.given("listen.address") {
 		v.config.Listen.Address = defaultAddress
@@ -85,6 +98,7 @@ func (v *validator) listen() {
 	if at := path("listen.body_limit"); !v.broken(at) && (v.config.Listen.BodyLimit < minBody || v.config.Listen.BodyLimit > maxBody) {
 		v.problemf(at, "must be from %s to %s", minBody, maxBody)
 	}
+	v.memory()
 	if v.config.Listen.TLS != nil {
 		v.tls("listen.tls")
 	}

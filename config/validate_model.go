@@ -33,7 +33,9 @@ func (v *validator) models() {
 		}
 		if at := at.key("route"); !v.unread[at] {
 			v.route(at, m.Route)
+			v.targetModels(at, name, m.Route)
 		}
+		v.understanding(at, m)
 		v.timeouts(at.key("timeouts"), &m.Timeouts)
 	}
 }
@@ -79,7 +81,7 @@ func (v *validator) group(at path, group []Target) {
 	case len(group) > maxTargets:
 		v.problemf(at, "has more than %d targets", maxTargets)
 	}
-	total, seen := 0, map[string]bool{}
+	total, seen := 0, map[[2]string]bool{}
 	for i := range group {
 		target, at := &group[i], at.at(i)
 		if target.Weight == nil {
@@ -91,14 +93,49 @@ func (v *validator) group(at path, group []Target) {
 			v.problemf(at, "must be from 0 to %d", maxWeight)
 		}
 		if at := at.key("provider"); v.given(at) && !v.broken(at) && v.exists(at, target.Provider) {
-			if seen[target.Provider] {
+			same := [2]string{target.Provider, target.Model}
+			if seen[same] {
 				v.problemf(at, "%s stands in this group already", v.quote(at))
 			}
-			seen[target.Provider] = true
+			seen[same] = true
 		}
 	}
 	if len(group) > 0 && total == 0 && !v.broken(at) {
 		v.problemf(at, "all weights are 0: nothing would be sent here")
+	}
+}
+
+// targetModels judges the names that targets have for the model.
+func (v *validator) targetModels(at path, entry string, route [][]Target) {
+	for i, group := range route {
+		for j, target := range group {
+			at := at.at(i).at(j).key("model")
+			switch {
+			case v.broken(at) || target.Model == "":
+			case len(target.Model) > 256 || strings.ContainsFunc(target.Model, func(r rune) bool { return !unicode.IsPrint(r) }):
+				v.problemf(at, "a model's name has at most 256 bytes and no invisible characters")
+			case strings.Count(target.Model, "*") > 1:
+				v.problemf(at, "a target's model can have one *")
+			case strings.Contains(target.Model, "*") && !strings.HasSuffix(entry, "*"):
+				v.problemf(at, "a * stands for what the entry's own * matched, and the entry has none")
+			}
+		}
+	}
+}
+
+// maxSystem bounds a text that is sent with every request.
+const maxSystem = 64 * KiB
+
+// ValidateStrict is the one way to validate.
+const ValidateStrict = "strict"
+
+// understanding judges what has a body read by Go.
+func (v *validator) understanding(at path, m *Model) {
+	if len(m.System) > int(maxSystem) {
+		v.problemf(at.key("system"), "has at most %s", maxSystem)
+	}
+	if at := at.key("validate"); v.given(at) && !v.broken(at) && m.Validate != ValidateStrict {
+		v.problemf(at, "must be %s", ValidateStrict)
 	}
 }
 

@@ -42,7 +42,18 @@ func Bootstrap(settings BootstrapSettings) ([]byte, error) {
 		"static_resources":  object{"clusters": list{xdsCluster(settings.XDSSocket)}},
 		"stats_config":      statsConfig(),
 		"overload_manager":  overloadManager(connections),
+		"layered_runtime":   object{"layers": list{object{"name": "postern", "static_layer": Runtime()}}},
 	}, "", "  ")
+}
+
+// Runtime are the settings that Envoy takes by its runtime only. Compiled
+// configurations rely on them, so a validation needs them too.
+func Runtime() map[string]any {
+	return map[string]any{
+		// A route that bounds a name's length is a larger program than the 100
+		// that Envoy takes by default.
+		"re2.max_program_size.error_level": 1000,
+	}
 }
 
 // object and list keep the literals below as short as the JSON they stand for.

@@ -17,19 +17,26 @@ const (
 // large requests is refused while there is still memory to refuse it with. The
 // zero value has room for nothing. It is safe for concurrent use and has no lock.
 type Budget struct {
-	limit int64
+	limit atomic.Int64
 	taken atomic.Int64
 }
 
 // NewBudget has room for limit bytes.
-func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
+func NewBudget(limit int64) *Budget {
+	b := &Budget{}
+	b.Resize(limit)
+	return b
+}
+
+// Resize changes the limit. What is held stays held.
+func (b *Budget) Resize(limit int64) { b.limit.Store(limit) }
 
 // Taken is how many bytes are held now.
 func (b *Budget) Taken() int64 { return b.taken.Load() }
 
 // take reserves n bytes; false if there is no room for them.
 func (b *Budget) take(n int64) bool {
-	if b.taken.Add(n) <= b.limit {
+	if b.taken.Add(n) <= b.limit.Load() {
 		return true
 	}
 	b.taken.Add(-n)

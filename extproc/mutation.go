@@ -8,14 +8,8 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"github.com/postern-proxy/postern/fault"
+	"github.com/postern-proxy/postern/wire"
 )
-
-// HeaderModel is where the model's name goes, for the route to be chosen by.
-const HeaderModel = "x-postern-model"
-
-// DetailsPrefix begins the response code details of every refusal made here, so
-// that Envoy's own error texts do not replace it.
-const DetailsPrefix = "postern_"
 
 // Responses that say only "go on". They are shared and never written to.
 var (
@@ -37,7 +31,7 @@ func found(model string) *pb.ProcessingResponse {
 		return continueBody
 	}
 	return bodyResponse(&pb.CommonResponse{
-		HeaderMutation:  &pb.HeaderMutation{SetHeaders: []*core.HeaderValueOption{header(HeaderModel, model)}},
+		HeaderMutation:  &pb.HeaderMutation{SetHeaders: []*core.HeaderValueOption{header(wire.HeaderModel, model)}},
 		ClearRouteCache: true,
 	})
 }
@@ -49,11 +43,24 @@ func replaced(text []byte) *pb.ProcessingResponse {
 		return continueBody
 	}
 	return bodyResponse(&pb.CommonResponse{
-		HeaderMutation: &pb.HeaderMutation{SetHeaders: []*core.HeaderValueOption{
-			header("content-length", strconv.Itoa(len(text))),
-		}},
-		BodyMutation: &pb.BodyMutation{Mutation: &pb.BodyMutation_Body{Body: text}},
+		HeaderMutation: lengthOf(text),
+		BodyMutation:   &pb.BodyMutation{Mutation: &pb.BodyMutation_Body{Body: text}},
 	})
+}
+
+// lengthened is replaced for one attempt: the length is set even where the body
+// stays as it is, because the header may still be the attempt before's.
+func lengthened(text, edited []byte) *pb.ProcessingResponse {
+	if edited != nil {
+		return replaced(edited)
+	}
+	return bodyResponse(&pb.CommonResponse{HeaderMutation: lengthOf(text)})
+}
+
+func lengthOf(text []byte) *pb.HeaderMutation {
+	return &pb.HeaderMutation{SetHeaders: []*core.HeaderValueOption{
+		header("content-length", strconv.Itoa(len(text))),
+	}}
 }
 
 // refused ends the request with err in OpenAI's form.
@@ -68,7 +75,7 @@ func refused(err error) *pb.ProcessingResponse {
 			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(kind.Status())}, //nolint:gosec // an HTTP status
 			Headers: &pb.HeaderMutation{SetHeaders: headers},
 			Body:    fault.OpenAI(err),
-			Details: DetailsPrefix + kind.String(),
+			Details: wire.DetailsPrefix + kind.String(),
 		},
 	}}
 }

@@ -24,14 +24,14 @@ func (p *Plan) Entry(name string) (stages []Stage, known bool) {
 func NewPlan(cfg *config.Config) *Plan {
 	p := &Plan{version: cfg.Version, entries: make(map[string][]Stage, len(cfg.Models))}
 	for name, m := range cfg.Models {
-		p.entries[name] = stages(name, m)
+		p.entries[name] = stages(name, m, cfg.Providers)
 	}
 	return p
 }
 
 // stages are what an entry asks for, in the order in which they run: judge what
 // the client sent, before anything is added to it.
-func stages(name string, m *config.Model) []Stage {
+func stages(name string, m *config.Model, providers map[string]*config.Provider) []Stage {
 	var all []Stage
 	if m.Validate == config.ValidateStrict {
 		all = append(all, Strict{})
@@ -39,7 +39,7 @@ func stages(name string, m *config.Model) []Stage {
 	if m.System != "" {
 		all = append(all, NewSystem(m.System))
 	}
-	if to := m.SharedName(); to != "" {
+	if to, _ := config.SharedName(name, m.UsableRoute(providers)); to != "" {
 		all = append(all, Rename{Pattern: name, To: to})
 	}
 	return all

@@ -13,26 +13,7 @@ import (
 
 	"github.com/postern-proxy/postern/extproc/body"
 	"github.com/postern-proxy/postern/fault"
-)
-
-// Metadata of a stream: what Envoy says of a request before its first message.
-// The control plane compiles these names into the filters.
-const (
-	MetaLane    = "postern-lane"    // LaneFind, LaneUnderstand or LaneRename
-	MetaConfig  = "postern-config"  // the configuration version
-	MetaEntry   = "postern-entry"   // the model's entry in the configuration
-	MetaPath    = "postern-path"    // the request's path
-	MetaLength  = "postern-length"  // the body's length in bytes
-	MetaRequest = "postern-request" // the request's id
-	MetaPattern = "postern-pattern" // LaneRename: the entry's name
-	MetaName    = "postern-name"    // LaneRename: the target's name for the model
-)
-
-// The lanes.
-const (
-	LaneFind       = "find"       // which model does a large body name
-	LaneUnderstand = "understand" // the stages of the model's entry
-	LaneRename     = "rename"     // one attempt's own name for the model
+	"github.com/postern-proxy/postern/wire"
 )
 
 // stream is one request on one lane. It belongs to one goroutine.
@@ -54,7 +35,7 @@ func (st *stream) close() {
 func (st *stream) handle(ctx context.Context, in *pb.ProcessingRequest) (out *pb.ProcessingResponse, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			st.service.Log.Error("a panic was caught", "lane", st.value(MetaLane), "request", st.value(MetaRequest),
+			st.service.Log.Error("a panic was caught", "lane", st.value(wire.MetaLane), "request", st.value(wire.MetaRequest),
 				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			out, err = st.refuse(&fault.Error{Op: "extproc", Kind: fault.Internal}), nil
 		}
@@ -88,12 +69,12 @@ func (st *stream) requestHeaders(in *pb.HttpHeaders) (*pb.ProcessingResponse, er
 
 func (st *stream) requestBody(ctx context.Context, in *pb.HttpBody) (*pb.ProcessingResponse, error) {
 	st.done = true
-	switch st.value(MetaLane) {
-	case LaneFind:
+	switch st.value(wire.MetaLane) {
+	case wire.LaneFind:
 		return found(findModel(in.GetBody())), nil
-	case LaneUnderstand:
+	case wire.LaneUnderstand:
 		return st.understand(ctx, in.GetBody()), nil
-	case LaneRename:
+	case wire.LaneRename:
 		return st.rename(in.GetBody()), nil
 	default:
 		return nil, status.Error(codes.InvalidArgument, "extproc: the stream names no lane")
@@ -102,11 +83,11 @@ func (st *stream) requestBody(ctx context.Context, in *pb.HttpBody) (*pb.Process
 
 // understand runs the stages of the request's entry.
 func (st *stream) understand(ctx context.Context, text []byte) *pb.ProcessingResponse {
-	plan := st.service.Plans.Plan(st.value(MetaConfig))
+	plan := st.service.Plans.Plan(st.value(wire.MetaConfig))
 	if plan == nil {
 		return st.refuse(&fault.Error{Op: "extproc", Kind: fault.Unavailable})
 	}
-	stages, known := plan.Entry(st.value(MetaEntry))
+	stages, known := plan.Entry(st.value(wire.MetaEntry))
 	if !known {
 		return st.refuse(&fault.Error{Op: "extproc", Kind: fault.Unavailable})
 	}
@@ -114,7 +95,7 @@ func (st *stream) understand(ctx context.Context, text []byte) *pb.ProcessingRes
 	if err != nil {
 		return st.refuse(&fault.Error{Op: "extproc", Kind: fault.InvalidRequest, Message: sentence(err), Cause: err})
 	}
-	r := &Request{Endpoint: endpointOf(st.value(MetaPath)), Body: text, Fields: fields}
+	r := &Request{Endpoint: endpointOf(st.value(wire.MetaPath)), Body: text, Fields: fields}
 	for _, stage := range stages {
 		if err := st.service.run(ctx, stage, r); err != nil {
 			return st.refuse(err)
@@ -131,11 +112,11 @@ func (st *stream) rename(text []byte) *pb.ProcessingResponse {
 		return st.refuse(&fault.Error{Op: "extproc", Kind: fault.InvalidRequest, Message: sentence(err), Cause: err})
 	}
 	r := &Request{Body: text, Fields: fields}
-	stage := Rename{Pattern: st.value(MetaPattern), To: st.value(MetaName)}
+	stage := Rename{Pattern: st.value(wire.MetaPattern), To: st.value(wire.MetaName)}
 	if err := stage.Apply(context.TODO(), r); err != nil { //nolint:contextcheck // nothing to cancel
 		return st.refuse(err)
 	}
-	return replaced(r.edited())
+	return lengthened(text, r.edited())
 }
 
 func (st *stream) refuse(err error) *pb.ProcessingResponse {
@@ -146,7 +127,7 @@ func (st *stream) refuse(err error) *pb.ProcessingResponse {
 // length is the body's, as Envoy counted it before it asked; without a count it is
 // taken to be as large as a body may be.
 func (st *stream) length() int64 {
-	n, err := strconv.ParseInt(st.value(MetaLength), 10, 64)
+	n, err := strconv.ParseInt(st.value(wire.MetaLength), 10, 64)
 	if err != nil || n < 0 {
 		return maxBody
 	}

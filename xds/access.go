@@ -10,8 +10,8 @@ import (
 	rbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
-	"github.com/postern-proxy/postern/access"
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/wire"
 )
 
 const (
@@ -29,20 +29,19 @@ func keys(jwks []byte) *core.TypedExtensionConfig {
 	const provider = "postern"
 	return extension(filterKeys, &jwt.JwtAuthentication{
 		Providers: map[string]*jwt.JwtProvider{provider: {
-			Issuer:              access.Issuer,
+			Issuer:              wire.KeyIssuer,
 			JwksSourceSpecifier: &jwt.JwtProvider_LocalJwks{LocalJwks: inline(string(jwks))},
 			FromHeaders: []*jwt.JwtHeader{
-				{Name: "authorization", ValuePrefix: "Bearer " + access.Prefix},
+				{Name: "authorization", ValuePrefix: "Bearer " + wire.KeyPrefix},
 			},
 			RequireExpiration: true,
-			ClockSkewSeconds:  5,
 			PayloadInMetadata: claims,
 			JwtCacheConfig:    &jwt.JwtCacheConfig{JwtCacheSize: 1000},
 			ClaimToHeaders: []*jwt.JwtClaimToHeader{
-				{ClaimName: "tenant", HeaderName: access.HeaderTenant},
-				{ClaimName: "sub", HeaderName: access.HeaderUser},
-				{ClaimName: "jti", HeaderName: access.HeaderKey},
-				{ClaimName: "tier", HeaderName: access.HeaderTier},
+				{ClaimName: "tenant", HeaderName: wire.HeaderTenant},
+				{ClaimName: "sub", HeaderName: wire.HeaderUser},
+				{ClaimName: "jti", HeaderName: wire.HeaderKey},
+				{ClaimName: "tier", HeaderName: wire.HeaderTier},
 			},
 		}},
 		Rules: []*jwt.RequirementRule{

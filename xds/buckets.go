@@ -10,8 +10,8 @@ import (
 	bucketfilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
-	"github.com/postern-proxy/postern/access"
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/wire"
 )
 
 const (
@@ -64,8 +64,8 @@ func buckets(cfg *config.Config) *core.TypedExtensionConfig {
 			// Per descriptor, so that unlimited requests show no limit.
 			XRatelimitOption: route.RateLimit_DRAFT_VERSION_03,
 			Actions: []*route.RateLimit_Action{
-				fromHeader(tier, access.HeaderTier),
-				fromHeader(key, access.HeaderKey),
+				fromHeader(tier, wire.HeaderTier),
+				fromHeader(key, wire.HeaderKey),
 			},
 		}},
 	})

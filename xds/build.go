@@ -41,6 +41,8 @@ type Input struct {
 type Sockets struct {
 	Answer string // HTTP: answers that Postern gives itself
 	Demo   string // HTTP: the built-in model
+
+	Process []string // gRPC: the replicas of the ext_proc service, at least one
 }
 
 // Build compiles in into a snapshot that go-control-plane calls consistent.

@@ -76,6 +76,8 @@ func input(cfg *config.Config) xds.Input {
 		Sockets: xds.Sockets{
 			Answer: "/run/postern/answer.sock",
 			Demo:   "/run/postern/demo.sock",
+
+			Process: []string{"/run/postern/process.sock"},
 		},
 	}
 }
@@ -100,7 +102,7 @@ func TestEnvoyItselfAcceptsEveryExample(t *testing.T) {
 	binary := envoytest.Binary(t)
 	for _, file := range examples(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			static, err := xds.Static(input(load(t, file)))
+			static, err := xds.Static(input(load(t, file)), envoy.Runtime())
 			require.NoError(t, err)
 			require.False(t, strings.Contains(string(static), secretText), "the file for validation holds a secret")
 			require.NoError(t, envoy.Validate(t.Context(), binary, static))

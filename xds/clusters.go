@@ -40,10 +40,10 @@ const (
 )
 
 func clusters(in Input) []types.Resource {
-	all := []types.Resource{service(clusterAnswer, in.Sockets.Answer)}
+	all := []types.Resource{service(clusterAnswer, in.Sockets.Answer), processCluster(in.Sockets.Process)}
 	headers := customHeaders(in.Config)
-	for _, name := range usable(in.Config) {
-		all = append(all, provider(in, name, headers))
+	for _, v := range variants(in.Config) {
+		all = append(all, provider(in, v, headers))
 	}
 	return all
 }
@@ -77,10 +77,10 @@ func service(name, socket string) *cluster.Cluster {
 
 // provider is the cluster of one configured provider: its address, its TLS, and
 // the filters that each attempt at it runs.
-func provider(in Input, name string, custom []string) *cluster.Cluster {
-	p := in.Config.Providers[name]
+func provider(in Input, v variant, custom []string) *cluster.Cluster {
+	p := in.Config.Providers[v.provider]
 	c := &cluster.Cluster{
-		Name:            clusterProvider + name,
+		Name:            v.cluster(),
 		ConnectTimeout:  seconds(time.Duration(p.Connect)),
 		CircuitBreakers: noBreaker(),
 		CommonLbConfig: &cluster.Cluster_CommonLbConfig{
@@ -92,7 +92,7 @@ func provider(in Input, name string, custom []string) *cluster.Cluster {
 	}
 	options := &upstream.HttpProtocolOptions{
 		CommonHttpProtocolOptions: &core.HttpProtocolOptions{IdleTimeout: seconds(providerIdle)},
-		HttpFilters:               upstreamFilters(in, name, custom),
+		HttpFilters:               upstreamFilters(in, v, custom),
 	}
 	real, named := place(in, p)
 	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}
@@ -109,6 +109,9 @@ func provider(in Input, name string, custom []string) *cluster.Cluster {
 	c.LoadAssignment = &endpoint.ClusterLoadAssignment{
 		ClusterName: c.GetName(),
 		Endpoints:   []*endpoint.LocalityLbEndpoints{real, sink()},
+	}
+	if v.to != "" { // the body is held to write the name into it
+		c.PerConnectionBufferLimitBytes = uint32Value(uint32(in.Config.Listen.BodyLimit)) //nolint:gosec // validated
 	}
 	if u := p.Endpoint(); u != nil && u.Scheme == "https" {
 		c.TransportSocket = upstreamTLS(in, p, u)

@@ -9,6 +9,8 @@ import (
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	transform "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/transform/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"github.com/postern-proxy/postern/wire"
 )
 
 // Names of the filters, as they stand in typed_per_filter_config and in ECDS.
@@ -18,8 +20,10 @@ const (
 	filterKeys      = "postern.keys"
 	filterBody      = "postern.body"
 	filterTransform = "postern.model"
+	filterFind      = "postern.find"
 	filterTiers     = "postern.tiers"
 	filterBuckets   = "postern.buckets"
+	filterStages    = "postern.understand"
 	filterRouter    = "envoy.filters.http.router"
 )
 
@@ -38,22 +42,29 @@ func filters() []*hcm.HttpFilter {
 		discovered(filterKeys, jwtType),
 		filter(filterBody, &buffer.Buffer{MaxRequestBytes: uint32Value(bodyCeiling)}),
 		modelFilter(),
+		off(filter(filterFind, processFilter(wire.LaneFind))),
 		discovered(filterTiers, rbacType),
 		discovered(filterBuckets, localRateLimitType),
+		off(filter(filterStages, processFilter(wire.LaneUnderstand))),
+		formFilter(),
 		filter(filterRouter, &router.Router{SuppressEnvoyHeaders: true}),
 	}
 }
 
-// modelFilter reads "model" from a JSON body into a header and has the route
+// modelFilter reads "model" from a small JSON body into a header and has the route
 // chosen again; the body itself passes untouched. It is off except on the routes
-// that wait for a model's name (see needModel).
+// that wait for a small body's model (see needModel).
 func modelFilter() *hcm.HttpFilter {
-	f := filter(filterTransform, &transform.TransformConfig{
+	return off(filter(filterTransform, &transform.TransformConfig{
 		RequestTransformation: &transform.Transformation{
-			HeadersMutations: []*rules.HeaderMutation{set(headerModel, "%REQUEST_BODY(model)%")},
+			HeadersMutations: []*rules.HeaderMutation{set(wire.HeaderModel, "%REQUEST_BODY(model)%")},
 		},
 		ClearRouteCache: true,
-	})
+	}))
+}
+
+// off is a filter that runs only where the first route match switches it on.
+func off(f *hcm.HttpFilter) *hcm.HttpFilter {
 	f.Disabled = true
 	return f
 }

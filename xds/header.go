@@ -6,15 +6,6 @@ import (
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 )
 
-// headerModel carries the model's name between the first and the second route
-// match. Like every header below headerPrefix it is Postern's own: what a client
-// sends under the prefix is dropped before the first match, and none of it
-// reaches a provider.
-const (
-	headerPrefix = "x-postern-"
-	headerModel  = headerPrefix + "model"
-)
-
 func remove(name string) *rules.HeaderMutation {
 	return &rules.HeaderMutation{Action: &rules.HeaderMutation_Remove{Remove: name}}
 }

@@ -15,6 +15,8 @@ import (
 	uuid "github.com/envoyproxy/go-control-plane/envoy/extensions/request_id/uuid/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
+
+	"github.com/postern-proxy/postern/wire"
 )
 
 // Names that stand in more than one resource.
@@ -126,7 +128,7 @@ func connectionManager() *hcm.HttpConnectionManager {
 		})},
 		EarlyHeaderMutationExtensions: []*core.TypedExtensionConfig{
 			extension("postern.drop_forged", &early.HeaderMutation{
-				Mutations: []*rules.HeaderMutation{removeMatching(prefix(headerPrefix))},
+				Mutations: []*rules.HeaderMutation{removeMatching(prefix(wire.HeaderPrefix))},
 			}),
 		},
 		NormalizePath:    boolValue(true),

@@ -7,6 +7,7 @@ import (
 
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	groups "github.com/envoyproxy/go-control-plane/envoy/extensions/router/cluster_specifiers/priority_group/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/fault"
@@ -56,10 +57,22 @@ func modelRoute(cfg *config.Config, name string, match *route.HeaderMatcher) *ro
 	}
 	// All targets of a route have the same base path (validated): the first's.
 	first := cfg.Providers[usable[0][0].Provider]
-	return &route.Route{
+	_, shared := config.SharedName(name, usable)
+	r := &route.Route{
 		Name: "model/" + name, Match: matched,
-		Action: &route.Route_Route{Route: action(m.Timeouts, first, rotate(usable))},
+		Action:               &route.Route_Route{Route: action(m.Timeouts, first, rotate(name, usable))},
+		TypedPerFilterConfig: map[string]*anypb.Any{},
 	}
+	if !shared {
+		r.TypedPerFilterConfig[filterForm] = noteLength()
+	}
+	switch {
+	case m.Understood(name, cfg.Providers):
+		r.TypedPerFilterConfig[filterStages] = understood(cfg.Version, name)
+	case anyUnderstood(cfg):
+		r.TypedPerFilterConfig[filterStages] = notUnderstood()
+	}
+	return r
 }
 
 // passRoute takes the endpoints that name no model to the default provider, by
@@ -69,7 +82,7 @@ func passRoute(cfg *config.Config) *route.Route {
 	if !ok {
 		return nil
 	}
-	only := rotate([][]config.Target{{{Provider: name}}})
+	only := rotate("", [][]config.Target{{{Provider: name}}})
 	return &route.Route{
 		Name:   "pass/" + name,
 		Match:  pathPrefix(pathAPI),
@@ -122,7 +135,8 @@ func retries(t config.Timeouts, attempts int) *route.RetryPolicy {
 // was tried twice would give the same provider twice: a group of k targets
 // becomes k attempts, in which the providers move round and the weights stay, and
 // each of the k meets each provider once. A target of weight 0 is out.
-func rotate(route [][]config.Target) []*groups.PriorityGroup {
+func rotate(entry string, route [][]config.Target) []*groups.PriorityGroup {
+	_, shared := config.SharedName(entry, route)
 	var attempts []*groups.PriorityGroup
 	for _, targets := range route {
 		targets = slices.DeleteFunc(slices.Clone(targets), func(t config.Target) bool { return t.Share() == 0 })
@@ -131,7 +145,7 @@ func rotate(route [][]config.Target) []*groups.PriorityGroup {
 			for place, target := range targets {
 				moved := targets[(place+turn)%len(targets)]
 				group.Clusters = append(group.Clusters, &groups.ClusterWeight{
-					ClusterName: clusterProvider + moved.Provider,
+					ClusterName: clusterOf(entry, moved, shared),
 					Weight:      uint32Value(uint32(target.Share())), //nolint:gosec // validated: 0 to 1e6
 				})
 			}
@@ -139,4 +153,13 @@ func rotate(route [][]config.Target) []*groups.PriorityGroup {
 		}
 	}
 	return attempts
+}
+
+// clusterOf is where a target's attempts go: where all targets share the model's
+// name, it was written before, and the provider's plain cluster serves.
+func clusterOf(entry string, target config.Target, shared bool) string {
+	if shared {
+		return variant{provider: target.Provider}.cluster()
+	}
+	return variantOf(entry, target).cluster()
 }

@@ -9,6 +9,7 @@ import (
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"github.com/postern-proxy/postern/fault"
+	"github.com/postern-proxy/postern/wire"
 )
 
 const policyUnknownTier = "unknown_tier"
@@ -39,8 +40,8 @@ var replies = []reply{
 		&fault.Error{Kind: fault.Unavailable}},
 	{`$d == 'route_not_found'`, &fault.Error{Kind: fault.UnknownPath}},
 	// Whatever else Envoy says itself: never its own words.
-	{`$d != 'direct_response' && response.code >= 500`, &fault.Error{Kind: fault.Unavailable}},
-	{`$d != 'direct_response' && response.code >= 400`, &fault.Error{Kind: fault.InvalidRequest}},
+	{`$d != 'direct_response' && !$d.startsWith('` + wire.DetailsPrefix + `') && response.code >= 500`, &fault.Error{Kind: fault.Unavailable}},
+	{`$d != 'direct_response' && !$d.startsWith('` + wire.DetailsPrefix + `') && response.code >= 400`, &fault.Error{Kind: fault.InvalidRequest}},
 }
 
 // localReplies gives Envoy's own answers the client's form. Direct responses

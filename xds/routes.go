@@ -9,11 +9,13 @@ import (
 	buffer "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/buffer/v3"
 	cors "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/fault"
+	"github.com/postern-proxy/postern/wire"
 )
 
 // Paths at the door.
@@ -28,8 +30,13 @@ const (
 var modelPaths = []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"}
 
 // printable is what a model's name may look like where a pattern is asked:
-// visible ASCII, and spaces within. An exact name was matched before it.
-const printable = `[!-~]+( +[!-~]+)*`
+// visible ASCII, and spaces within; at most 256 bytes. An exact name was matched
+// before it.
+const printable = `[!-~]([ -~]{0,254}[!-~])?`
+
+// small is the largest body in bytes whose model Envoy reads itself; above it Go's
+// scan costs less (docs/adr/0002).
+const small = 8 << 10
 
 // notText is how JSON that is no string looks once it stands in a header.
 const notText = `-?[0-9.]+([eE][+-]?[0-9]+)?|true|false|null|\[.*|\{.*`
@@ -56,7 +63,7 @@ func routes(in Input) *route.RouteConfiguration {
 	if cfg.Listen.CORS != nil {
 		host.TypedPerFilterConfig[filterCORS] = pack(corsPolicy(cfg.Listen.CORS))
 	}
-	host.Routes = append(host.Routes, needModel()...)
+	host.Routes = append(host.Routes, needModel(anyUnderstood(cfg))...)
 	host.Routes = append(host.Routes, modelRoutes(cfg)...)
 	host.Routes = append(host.Routes, otherPaths(cfg)...)
 	return &route.RouteConfiguration{
@@ -68,27 +75,56 @@ func routes(in Input) *route.RouteConfiguration {
 
 // needModel is the first match of every request that must name a model. If the
 // name is found, the route is chosen again and this one never answers; if not,
-// this one is the answer.
-func needModel() []*route.Route {
-	absent := &route.HeaderMatcher{
-		Name:                 headerModel,
-		InvertMatch:          true,
-		HeaderMatchSpecifier: &route.HeaderMatcher_PresentMatch{PresentMatch: true},
-	}
+// this one is the answer. Small bodies of known length are read by Envoy, the others
+// by Go.
+func needModel(understood bool) []*route.Route {
+	absent := modelPresent()
+	absent.InvertMatch = true
 	post := headerIs(":method", exact("POST"))
+	short := &route.HeaderMatcher{Name: "content-length", HeaderMatchSpecifier: &route.HeaderMatcher_RangeMatch{
+		RangeMatch: &typev3.Int64Range{Start: 0, End: small + 1},
+	}}
 	var all []*route.Route
 	for _, path := range modelPaths {
-		waiting := refuse("model.missing", &fault.Error{
-			Kind: fault.InvalidRequest, Param: "model",
-			Message: `The body must be one JSON object with a string "model", sent with content-type: application/json.`,
-		})
-		waiting.Match = pathMatch(path, post, absent)
-		waiting.TypedPerFilterConfig = map[string]*anypb.Any{
-			filterTransform: pack(&route.FilterConfig{Config: new(anypb.Any)}), // on
-		}
-		all = append(all, waiting)
+		encoded := refuse("model.encoded", &fault.Error{Kind: fault.UnsupportedEncoding})
+		encoded.Match = pathMatch(path, post, absent, compressed())
+		all = append(all, encoded,
+			waiting(filterTransform, understood, pathMatch(path, post, absent, short)),
+			waiting(filterFind, understood, pathMatch(path, post, absent)))
 	}
 	return all
+}
+
+// waiting is a route that waits for a model's name, which reader is to find.
+func waiting(reader string, understood bool, match *route.RouteMatch) *route.Route {
+	r := refuse("model.missing", &fault.Error{
+		Kind: fault.InvalidRequest, Param: "model",
+		Message: `The body must be one JSON object with a string "model", sent with content-type: application/json.`,
+	})
+	r.Match = match
+	r.TypedPerFilterConfig = map[string]*anypb.Any{reader: on()}
+	if understood {
+		r.TypedPerFilterConfig[filterStages] = on()
+	}
+	return r
+}
+
+// compressed matches a body that nobody here can read.
+func compressed() *route.HeaderMatcher {
+	encoded := headerIs("content-encoding", regex("(?i)identity|"))
+	encoded.InvertMatch = true
+	encoded.TreatMissingHeaderAsEmpty = true
+	return encoded
+}
+
+// anyUnderstood says that a model's bodies are read for more than the model's name.
+func anyUnderstood(cfg *config.Config) bool {
+	for name, m := range cfg.Models {
+		if m.Understood(name, cfg.Providers) {
+			return true
+		}
+	}
+	return false
 }
 
 // modelRoutes are the second match: exact names, then what no name may be, then
@@ -99,23 +135,23 @@ func modelRoutes(cfg *config.Config) []*route.Route {
 		if strings.HasSuffix(name, "*") {
 			continue
 		}
-		exacts = append(exacts, modelRoute(cfg, name, headerIs(headerModel, exact(name))))
+		exacts = append(exacts, modelRoute(cfg, name, headerIs(wire.HeaderModel, exact(name))))
 	}
 	for _, pattern := range byLength(cfg.Models) {
 		match := modelPresent()
 		if stem := strings.TrimSuffix(pattern, "*"); stem != "" {
-			match = headerIs(headerModel, prefix(stem))
+			match = headerIs(wire.HeaderModel, prefix(stem))
 		}
 		patterns = append(patterns, modelRoute(cfg, pattern, match))
 	}
 	wrongType := refuse("model.not_text", &fault.Error{
 		Kind: fault.InvalidRequest, Param: "model", Message: `"model" must be a string.`,
 	})
-	wrongType.Match = pathPrefix(pathAPI, headerIs(headerModel, regex(notText)))
+	wrongType.Match = pathPrefix(pathAPI, headerIs(wire.HeaderModel, regex(notText)))
 	unprintable := refuse("model.unprintable", &fault.Error{
-		Kind: fault.InvalidRequest, Param: "model", Message: `"model" must be a name of printable characters.`,
+		Kind: fault.InvalidRequest, Param: "model", Message: `"model" must be a name of printable characters, at most 256.`,
 	})
-	not := headerIs(headerModel, regex(printable))
+	not := headerIs(wire.HeaderModel, regex(printable))
 	not.InvertMatch = true
 	unprintable.Match = pathPrefix(pathAPI, modelPresent(), not)
 	unknown := refuse("model.unknown", &fault.Error{Kind: fault.ModelNotFound, Param: "model"})
@@ -216,7 +252,7 @@ func headerIs(name string, value *matcher.StringMatcher) *route.HeaderMatcher {
 
 func modelPresent() *route.HeaderMatcher {
 	return &route.HeaderMatcher{
-		Name:                 headerModel,
+		Name:                 wire.HeaderModel,
 		HeaderMatchSpecifier: &route.HeaderMatcher_PresentMatch{PresentMatch: true},
 	}
 }

@@ -20,8 +20,8 @@ import (
 // everything that would come by discovery put in its place, so that Envoy's own
 // validation (envoy --mode validate) sees all of it. Providers' keys are replaced by
 // a word; the listener's certificate and key are in it. It is for validation, not
-// for serving.
-func Static(in Input) ([]byte, error) {
+// for serving. runtime are the settings that the bootstrap has by its runtime.
+func Static(in Input, runtime map[string]any) ([]byte, error) {
 	in.alone = true
 	snapshot, err := Build(in)
 	if err != nil {
@@ -44,6 +44,7 @@ func Static(in Input) ([]byte, error) {
 		}
 	}
 	return json.Marshal(map[string]any{
+		"layered_runtime":  map[string]any{"layers": []any{map[string]any{"name": "postern", "static_layer": runtime}}},
 		"node":             map[string]string{"id": "validate", "cluster": "validate"},
 		"static_resources": all,
 	})

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	rules "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	credential "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
 	mutation "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	codec "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
@@ -12,6 +13,7 @@ import (
 	generic "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
 
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/wire"
 )
 
 // private are request headers that are nobody's business at a provider: the
@@ -25,23 +27,28 @@ var private = []string{
 
 // privatePrefixes are whole families of such headers: ours, Envoy's and those
 // that say where the client sits.
-var privatePrefixes = []string{headerPrefix, "x-envoy-", "x-forwarded-"}
+var privatePrefixes = []string{wire.HeaderPrefix, "x-envoy-", "x-forwarded-"}
 
 // upstreamFilters is what each attempt at a provider runs. Everything that one
 // provider's chain sets is removed or set again by every other's.
-func upstreamFilters(in Input, name string, custom []string) []*hcm.HttpFilter {
-	p := in.Config.Providers[name]
+func upstreamFilters(in Input, v variant, custom []string) []*hcm.HttpFilter {
+	p := in.Config.Providers[v.provider]
 	all := []*hcm.HttpFilter{
 		filter("postern.private", &mutation.HeaderMutation{Mutations: &mutation.Mutations{
 			RequestMutations:  requestMutations(p, custom),
-			ResponseMutations: responseMutations(name),
+			ResponseMutations: responseMutations(v.provider),
 		}}),
+	}
+	if v.to != "" {
+		all = append(all, filter("postern.rename", processFilter(wire.LaneRename,
+			&core.HeaderValue{Key: wire.MetaPattern, Value: literal(v.pattern)},
+			&core.HeaderValue{Key: wire.MetaName, Value: literal(v.to)})))
 	}
 	if p.Key.Reveal() != "" {
 		all = append(all, filter("postern.credential", &credential.CredentialInjector{
 			Overwrite: true,
 			Credential: extension("envoy.http.injected_credentials.generic", &generic.Generic{
-				Credential: in.secret(credentialName(name)),
+				Credential: in.secret(credentialName(v.provider)),
 			}),
 		}))
 	}
@@ -64,6 +71,7 @@ func requestMutations(p *config.Provider, custom []string) []*rules.HeaderMutati
 			all = append(all, remove(header))
 		}
 	}
+	all = append(all, restoreLength())
 	for _, header := range names(p.Headers) {
 		all = append(all, set(header, literal(p.Headers[header])))
 	}
@@ -74,7 +82,7 @@ func requestMutations(p *config.Provider, custom []string) []*rules.HeaderMutati
 // ourselves: its limits are not the client's, nor are its cookies.
 func responseMutations(name string) []*rules.HeaderMutation {
 	return []*rules.HeaderMutation{
-		removeMatching(prefix(headerPrefix)),
+		removeMatching(prefix(wire.HeaderPrefix)),
 		set("x-postern-provider", literal(name)),
 		set("x-postern-provider-request-id", "%RESP(x-request-id)%"),
 		remove("x-request-id"),

@@ -19,6 +19,7 @@ import (
 	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/demo"
 	"github.com/postern-proxy/postern/envoy"
+	"github.com/postern-proxy/postern/extproc"
 	"github.com/postern-proxy/postern/xds"
 )
 
@@ -31,6 +32,8 @@ type gate struct {
 	signer  *access.Signer
 	xds     *xds.Server
 	answers *answer.Handler
+	plans   extproc.History
+	budget  *extproc.Budget
 	sockets sockets
 	trust   string
 	started time.Time
@@ -47,6 +50,8 @@ type sockets struct {
 	answer string
 	demo   string
 	status string
+
+	process string // the ext_proc service
 }
 
 // open makes the parts and starts nothing.
@@ -75,7 +80,8 @@ func open(at place, cfg *config.Config, log *slog.Logger) (*gate, error) {
 	}
 	g := &gate{
 		place: at, log: log, signer: signer, trust: trust, cleanup: cleanup, started: time.Now(),
-		xds: xds.NewServer(log),
+		xds:    xds.NewServer(log),
+		budget: extproc.NewBudget(int64(cfg.Extproc.Memory)),
 		sockets: sockets{
 			folder: folder,
 			xds:    filepath.Join(folder, "xds.sock"),
@@ -83,6 +89,8 @@ func open(at place, cfg *config.Config, log *slog.Logger) (*gate, error) {
 			answer: filepath.Join(folder, "answer.sock"),
 			demo:   filepath.Join(folder, "demo.sock"),
 			status: filepath.Join(folder, "status.sock"),
+
+			process: filepath.Join(folder, "process.sock"),
 		},
 	}
 	g.config.Store(cfg)
@@ -108,6 +116,9 @@ func (g *gate) serve(ctx context.Context, group *errgroup.Group) {
 		stop := context.AfterFunc(ctx, g.xds.Stop)
 		defer stop()
 		return g.xds.Serve(l)
+	})
+	group.Go(func() error {
+		return serveProcess(ctx, g.sockets.process, &extproc.Service{Plans: &g.plans, Budget: g.budget, Log: g.log})
 	})
 	group.Go(func() error { return serveHTTP(ctx, g.sockets.answer, g.answers) })
 	group.Go(func() error { return serveHTTP(ctx, g.sockets.demo, demo.New()) })

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/extproc"
 	"github.com/postern-proxy/postern/xds"
 )
 
@@ -15,13 +16,16 @@ func (g *gate) apply(ctx context.Context, cfg *config.Config) error {
 		Config:  cfg,
 		JWKS:    g.signer.JWKS(),
 		Trust:   g.trust,
-		Sockets: xds.Sockets{Answer: g.sockets.answer, Demo: g.sockets.demo},
+		Sockets: xds.Sockets{Answer: g.sockets.answer, Demo: g.sockets.demo, Process: []string{g.sockets.process}},
 	})
 	if err != nil {
 		return err
 	}
 	keep := longestTotal(cfg, g.config.Load())
 	g.config.Store(cfg)
+	// Before Envoy hears of the version: its requests are judged by this plan.
+	g.plans.Add(extproc.NewPlan(cfg))
+	g.budget.Resize(int64(cfg.Extproc.Memory))
 	return g.xds.Set(ctx, snapshot, keep)
 }
 

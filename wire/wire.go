@@ -1,0 +1,49 @@
+// Package wire is the names by which Postern's rooms and Envoy's filters know each
+// other: what the control plane writes into Envoy's configuration and the services
+// read again. It stands below all rooms, so that none must import another for a
+// word.
+//
+// The invariant: constants only. Changing one changes what a running Envoy and a
+// newer service say to each other, so a name is never given another meaning.
+package wire
+
+// Header names below HeaderPrefix are Postern's own: what a client sends under it is
+// dropped before the first route match, and none of it reaches a provider.
+const (
+	HeaderPrefix = "x-postern-"
+	HeaderModel  = HeaderPrefix + "model"  // the model's name, between two route matches
+	HeaderTenant = HeaderPrefix + "tenant" // claim "tenant" of the verified key
+	HeaderUser   = HeaderPrefix + "user"   // claim "sub"
+	HeaderKey    = HeaderPrefix + "key"    // claim "jti"
+	HeaderTier   = HeaderPrefix + "tier"   // claim "tier"
+)
+
+// API keys: KeyPrefix and a JWT whose issuer is KeyIssuer.
+const (
+	KeyIssuer = "postern"
+	KeyPrefix = "pk_"
+)
+
+// Metadata of an ext_proc stream: what Envoy says of a request before its first
+// message.
+const (
+	MetaLane    = "postern-lane"    // LaneFind, LaneUnderstand or LaneRename
+	MetaConfig  = "postern-config"  // the configuration version
+	MetaEntry   = "postern-entry"   // the model's entry in the configuration
+	MetaPath    = "postern-path"    // the request's path
+	MetaLength  = "postern-length"  // the body's length in bytes
+	MetaRequest = "postern-request" // the request's id
+	MetaPattern = "postern-pattern" // LaneRename: the entry's name, if MetaName has a *
+	MetaName    = "postern-name"    // LaneRename: the target's name for the model
+)
+
+// The lanes of ext_proc.
+const (
+	LaneFind       = "find"       // which model does a large body name
+	LaneUnderstand = "understand" // the stages of the model's entry
+	LaneRename     = "rename"     // one attempt's own name for the model
+)
+
+// DetailsPrefix begins the response code details of each refusal that a service
+// makes itself, so that Envoy's own error texts do not replace it.
+const DetailsPrefix = "postern_"
