@@ -75,7 +75,7 @@ func (st *stream) requestBody(ctx context.Context, in *pb.HttpBody) (*pb.Process
 	case wire.LaneUnderstand:
 		return st.understand(ctx, in.GetBody()), nil
 	case wire.LaneRename:
-		return st.rename(in.GetBody()), nil
+		return st.rename(ctx, in.GetBody()), nil
 	default:
 		return nil, status.Error(codes.InvalidArgument, "extproc: the stream names no lane")
 	}
@@ -106,14 +106,14 @@ func (st *stream) understand(ctx context.Context, text []byte) *pb.ProcessingRes
 
 // rename writes one target's own name for the model. It runs once an attempt, on
 // the body as the client sent it.
-func (st *stream) rename(text []byte) *pb.ProcessingResponse {
+func (st *stream) rename(ctx context.Context, text []byte) *pb.ProcessingResponse {
 	fields, err := body.Scan(text)
 	if err != nil {
 		return st.refuse(&fault.Error{Op: "extproc", Kind: fault.InvalidRequest, Message: sentence(err), Cause: err})
 	}
 	r := &Request{Body: text, Fields: fields}
 	stage := Rename{Pattern: st.value(wire.MetaPattern), To: st.value(wire.MetaName)}
-	if err := stage.Apply(context.TODO(), r); err != nil { //nolint:contextcheck // nothing to cancel
+	if err := st.service.run(ctx, stage, r); err != nil {
 		return st.refuse(err)
 	}
 	return lengthened(text, r.edited())

@@ -1,8 +1,13 @@
 package extproc
 
-import "context"
+import (
+	"context"
 
-// Strict judges a request before anything is added to it: see validate.go.
+	"github.com/postern-proxy/postern/extproc/strict"
+)
+
+// Strict judges a request before anything is added to it, and refuses with a
+// sentence that names the field. Endpoints without a known form pass.
 type Strict struct{}
 
 var _ Stage = Strict{}
@@ -11,4 +16,21 @@ var _ Stage = Strict{}
 func (Strict) Name() string { return "validate" }
 
 // Apply refuses what is wrong, by the name of the field.
-func (Strict) Apply(_ context.Context, _ *Request) error { return nil }
+func (Strict) Apply(_ context.Context, r *Request) error {
+	var found *strict.Mistake
+	switch r.Endpoint {
+	case Chat:
+		found = strict.Chat(r.Fields, r.Body)
+	case Completions:
+		found = strict.Completion(r.Fields, r.Body)
+	case Embeddings:
+		found = strict.Embedding(r.Fields, r.Body)
+	case Responses:
+		found = strict.Response(r.Fields, r.Body)
+	case OtherEndpoint: // its form is not known here
+	}
+	if found != nil {
+		return wrong(found.Param, found.Message)
+	}
+	return nil
+}

@@ -1,6 +1,8 @@
 package xds
 
 import (
+	"slices"
+
 	rules "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tometadata "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_to_metadata/v3"
@@ -33,7 +35,13 @@ func noteLength() *anypb.Any {
 	}}})
 }
 
-// restoreLength is for every provider's chain; without the note it does nothing.
+// differing says that a route of cfg writes names once an attempt.
+func differing(cfg *config.Config) bool {
+	return slices.ContainsFunc(variants(cfg), func(v variant) bool { return v.to != "" })
+}
+
+// restoreLength is for every provider's chain where a route is differing; without
+// the route's note it does nothing.
 func restoreLength() *rules.HeaderMutation {
 	return mutate("content-length", "%DYNAMIC_METADATA("+formMetadata+":"+formLength+")%",
 		core.HeaderValueOption_OVERWRITE_IF_EXISTS)

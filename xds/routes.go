@@ -88,9 +88,10 @@ func needModel(understood bool) []*route.Route {
 	for _, path := range modelPaths {
 		encoded := refuse("model.encoded", &fault.Error{Kind: fault.UnsupportedEncoding})
 		encoded.Match = pathMatch(path, post, absent, compressed())
-		all = append(all, encoded,
-			waiting(filterTransform, understood, pathMatch(path, post, absent, short)),
-			waiting(filterFind, understood, pathMatch(path, post, absent)))
+		envoyReads := waiting(filterTransform, understood, pathMatch(path, post, absent, short))
+		// Its length is known and small: there is nothing to bound.
+		envoyReads.TypedPerFilterConfig[filterBody] = pack(&route.FilterConfig{Disabled: true})
+		all = append(all, encoded, envoyReads, waiting(filterFind, understood, pathMatch(path, post, absent)))
 	}
 	return all
 }

@@ -35,7 +35,7 @@ func upstreamFilters(in Input, v variant, custom []string) []*hcm.HttpFilter {
 	p := in.Config.Providers[v.provider]
 	all := []*hcm.HttpFilter{
 		filter("postern.private", &mutation.HeaderMutation{Mutations: &mutation.Mutations{
-			RequestMutations:  requestMutations(p, custom),
+			RequestMutations:  requestMutations(p, custom, differing(in.Config)),
 			ResponseMutations: responseMutations(v.provider),
 		}}),
 	}
@@ -58,7 +58,7 @@ func upstreamFilters(in Input, v variant, custom []string) []*hcm.HttpFilter {
 // credentialName is the secret that holds a provider's key.
 func credentialName(provider string) string { return "credential/" + provider }
 
-func requestMutations(p *config.Provider, custom []string) []*rules.HeaderMutation {
+func requestMutations(p *config.Provider, custom []string, differing bool) []*rules.HeaderMutation {
 	var all []*rules.HeaderMutation
 	for _, family := range privatePrefixes {
 		all = append(all, removeMatching(prefix(family)))
@@ -71,7 +71,9 @@ func requestMutations(p *config.Provider, custom []string) []*rules.HeaderMutati
 			all = append(all, remove(header))
 		}
 	}
-	all = append(all, restoreLength())
+	if differing {
+		all = append(all, restoreLength())
+	}
 	for _, header := range names(p.Headers) {
 		all = append(all, set(header, literal(p.Headers[header])))
 	}

@@ -40,12 +40,36 @@ func explain(out io.Writer, file string, cfg *config.Config, model string) error
 		return ""
 	}
 	fmt.Fprintf(out, "%s is served by the entry %q%s\n", model, name, at("models", name))
-	fmt.Fprintf(out, "lane: native: Envoy reads the model's name and routes; no Go on the way\n")
+	explainLane(out, cfg, name, at)
 	explainRoute(out, cfg, name, at)
 	t := m.Timeouts
 	fmt.Fprintf(out, "times: first byte %s, idle %s, total %s%s\n",
 		time.Duration(t.FirstByte), time.Duration(t.Idle), time.Duration(t.Total), at("models", name, "timeouts"))
 	return nil
+}
+
+// explainLane says what reads the body, and which lines ask for it.
+func explainLane(out io.Writer, cfg *config.Config, name string, at func(...any) string) {
+	m := cfg.Models[name]
+	_, shared := config.SharedName(name, m.UsableRoute(cfg.Providers))
+	switch {
+	case m.Understood(name, cfg.Providers):
+		fmt.Fprintln(out, "lane: understood: Go reads and may change the body, because of")
+		for _, key := range []string{"validate", "system"} {
+			if place := at("models", name, key); place != "" {
+				fmt.Fprintf(out, "  %s%s\n", key, place)
+			}
+		}
+		if shared {
+			if to, _ := config.SharedName(name, m.UsableRoute(cfg.Providers)); to != "" {
+				fmt.Fprintf(out, "  the model's name at the provider: %s%s\n", to, at("models", name, "route"))
+			}
+		}
+	case !shared:
+		fmt.Fprintln(out, "lane: native: Envoy routes; Go writes the name into the body at attempts whose target has its own")
+	default:
+		fmt.Fprintln(out, "lane: native: Envoy reads the model's name and routes; Go only finds the name in bodies above 8 KiB")
+	}
 }
 
 func explainRoute(out io.Writer, cfg *config.Config, name string, at func(...any) string) {
@@ -63,7 +87,11 @@ func explainRoute(out io.Writer, cfg *config.Config, name string, at func(...any
 			if cfg.Providers[target.Provider].Usable() && total > 0 {
 				share = fmt.Sprintf("%.4g %%", 100*float64(target.Share())/float64(total))
 			}
-			fmt.Fprintf(out, "  %-16s %s\n", target.Provider, share)
+			as := ""
+			if own := target.OwnName(name); own != "" {
+				as = " as " + own
+			}
+			fmt.Fprintf(out, "  %-16s %s%s\n", target.Provider, share, as)
 		}
 	}
 	if len(m.UsableRoute(cfg.Providers)) == 0 {

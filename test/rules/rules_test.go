@@ -1,0 +1,187 @@
+// Package rules holds the house rules that a machine can check.
+//
+// The invariant: every rule says in its failure why it is one. Tests here read the
+// source tree and change nothing; they may run in parallel with all others.
+package rules
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/postern-proxy/postern"
+
+// pkg is what go list says of a package.
+type pkg struct {
+	Dir        string
+	ImportPath string
+	GoFiles    []string
+	Imports    []string
+	Deps       []string
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	printed, err := exec.Command("go", "list", "-json=Dir,ImportPath,GoFiles,Imports,Deps", module+"/...").Output()
+	require.NoError(t, err)
+	var all []pkg
+	for decoder := json.NewDecoder(strings.NewReader(string(printed))); ; {
+		var p pkg
+		err := decoder.Decode(&p)
+		if err == io.EOF {
+			return all
+		}
+		require.NoError(t, err)
+		all = append(all, p)
+	}
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	for _, p := range packages(t) {
+		if len(p.GoFiles) == 0 {
+			continue
+		}
+		documented := false
+		for _, name := range p.GoFiles {
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.ParseComments|parser.PackageClauseOnly)
+			require.NoError(t, err)
+			if file.Doc != nil && len(strings.Split(file.Doc.Text(), "\n\n")) >= 2 {
+				documented = true
+			}
+		}
+		if !documented {
+			t.Errorf("%s has no package comment of two paragraphs: what it is, and the invariant it keeps", p.ImportPath)
+		}
+	}
+}
+
+// room is the top folder of one of our packages: "xds", "config".
+func room(importPath string) string {
+	rest, ours := strings.CutPrefix(importPath, module+"/")
+	if !ours {
+		return ""
+	}
+	return strings.Split(rest, "/")[0]
+}
+
+// ground are the packages that every room may stand on, and that stand on no room.
+var ground = []string{"config", "fault", "wire"}
+
+// edges are the rooms that a room may know besides the ground, each with its reason.
+var edges = map[string]map[string]string{
+	"cmd":  {"*": "main wires everything"},
+	"test": {"*": "tests see everything"},
+}
+
+func TestRoomsKnowOnlyWhatTheyMay(t *testing.T) {
+	for _, p := range packages(t) {
+		from := room(p.ImportPath)
+		if _, all := edges[from]["*"]; all {
+			continue
+		}
+		for _, imported := range p.Imports {
+			to := room(imported)
+			if to == "" || to == from || slices.Contains(ground, to) && !slices.Contains(ground, from) {
+				continue
+			}
+			if from == "config" && to == "fault" {
+				continue
+			}
+			if _, allowed := edges[from][to]; !allowed {
+				t.Errorf("%s imports %s: rooms do not know each other, so that each can be tested, moved and replaced alone; "+
+					"shared words belong to wire, shared types to config", p.ImportPath, imported)
+			}
+		}
+	}
+}
+
+// users are the rooms that may import a library, with the reason.
+var users = []struct {
+	library string
+	rooms   []string
+	why     string
+}{
+	{"github.com/envoyproxy/go-control-plane", []string{"xds", "extproc", "test"},
+		"Envoy's messages are spoken at its edges only: everything behind them works on plain types and can be hosted elsewhere"},
+	{"github.com/aws/aws-sdk-go-v2/service", []string{},
+		"the data path connects to no AWS service"},
+	{"github.com/spf13/cobra", []string{"cmd"}, "rooms know nothing of command lines"},
+	{"github.com/stretchr/testify", []string{"test"}, "assertions belong to tests"},
+	{"testing", []string{"test", "envoy"}, "testing's flags must not reach the binary (envoy/envoytest is for tests)"},
+}
+
+func TestLibrariesStayInTheirRooms(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, rule := range users {
+			for _, imported := range p.Imports {
+				inside := imported == rule.library || strings.HasPrefix(imported, rule.library+"/")
+				if inside && !slices.Contains(rule.rooms, room(p.ImportPath)) {
+					t.Errorf("%s imports %s: %s", p.ImportPath, imported, rule.why)
+				}
+			}
+		}
+	}
+}
+
+// The library that drops fields it does not know must not be linked into the gate:
+// then nobody can use it on a user's bytes.
+func TestTheBinaryHasNoTypedClient(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.ImportPath != module+"/cmd/postern" {
+			continue
+		}
+		for _, dep := range p.Deps {
+			for _, typed := range []string{"github.com/openai/openai-go", "github.com/sashabaranov/go-openai"} {
+				if strings.HasPrefix(dep, typed) {
+					t.Errorf("the binary links %s: a typed client drops the fields it does not know; bodies travel as bytes", dep)
+				}
+			}
+		}
+	}
+}
+
+// background are the places outside main that may begin a context, with the reason.
+var background = map[string]string{
+	"xds/server.go": "the server's own life, which Stop ends",
+}
+
+func TestOnlyMainAndTestsStartFromNothing(t *testing.T) {
+	for _, p := range packages(t) {
+		if r := room(p.ImportPath); r == "cmd" || r == "test" {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			place := strings.TrimPrefix(p.ImportPath, module+"/") + "/" + name
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, 0)
+			require.NoError(t, err)
+			ast.Inspect(file, func(n ast.Node) bool {
+				if startsFromNothing(n) && background[place] == "" {
+					t.Errorf("%s begins a context of its own: a caller could not end what it starts", place)
+				}
+				if f, ok := n.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+					t.Errorf("%s has an init function: nothing happens before main says so", place)
+				}
+				return true
+			})
+		}
+	}
+}
+
+func startsFromNothing(n ast.Node) bool {
+	call, ok := n.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	from, ok := call.X.(*ast.Ident)
+	return ok && from.Name == "context" && (call.Sel.Name == "Background" || call.Sel.Name == "TODO")
+}
