@@ -9,6 +9,7 @@ import (
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	process "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	previous "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	upstream "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
@@ -43,11 +44,7 @@ func processFilter(lane string, more ...*core.HeaderValue) *process.ExternalProc
 				{Key: wire.MetaLength, Value: "%REQ(content-length)%"},
 				{Key: wire.MetaRequest, Value: "%REQ(x-request-id)%"},
 			}, more...),
-			// Another replica is asked where one cannot be reached.
-			RetryPolicy: &core.RetryPolicy{
-				NumRetries: uint32Value(2),
-				RetryOn:    "connect-failure,refused-stream,reset-before-request,unavailable",
-			},
+			RetryPolicy: otherReplica(),
 		},
 		ProcessingMode: &process.ProcessingMode{
 			RequestHeaderMode:   process.ProcessingMode_SEND,
@@ -64,6 +61,25 @@ func processFilter(lane string, more ...*core.HeaderValue) *process.ExternalProc
 			AllowedHeaders: &matcher.ListStringMatcher{Patterns: []*matcher.StringMatcher{exact("x-postern-none")}},
 		},
 		StatPrefix: lane,
+	}
+}
+
+// otherReplica asks another replica where one cannot be reached, and not the same
+// again: a dead one has the fewest requests and would be chosen each time.
+func otherReplica() *core.RetryPolicy {
+	return &core.RetryPolicy{
+		NumRetries: uint32Value(2),
+		RetryOn:    "connect-failure,refused-stream,reset,unavailable",
+		RetryBackOff: &core.BackoffStrategy{
+			BaseInterval: seconds(2 * time.Millisecond), MaxInterval: seconds(20 * time.Millisecond),
+		},
+		RetryHostPredicate: []*core.RetryPolicy_RetryHostPredicate{{
+			Name: "envoy.retry_host_predicates.previous_hosts",
+			ConfigType: &core.RetryPolicy_RetryHostPredicate_TypedConfig{
+				TypedConfig: pack(&previous.PreviousHostsPredicate{}),
+			},
+		}},
+		HostSelectionRetryMaxAttempts: 5,
 	}
 }
 
@@ -112,7 +128,6 @@ func processCluster(sockets []string) *cluster.Cluster {
 		ClusterDiscoveryType:          &cluster.Cluster_Type{Type: cluster.Cluster_STATIC},
 		ConnectTimeout:                seconds(time.Second),
 		CircuitBreakers:               noBreaker(),
-		LbPolicy:                      cluster.Cluster_LEAST_REQUEST,
 		PerConnectionBufferLimitBytes: uint32Value(window),
 		LoadAssignment: &endpoint.ClusterLoadAssignment{
 			ClusterName: clusterProcess,

@@ -51,11 +51,12 @@ type sockets struct {
 	demo   string
 	status string
 
-	process string // the ext_proc service
+	process  string   // the ext_proc service
+	replicas []string // and its others, run by somebody else
 }
 
 // open makes the parts and starts nothing.
-func open(at place, cfg *config.Config, log *slog.Logger) (*gate, error) {
+func open(at place, cfg *config.Config, log *slog.Logger, replicas []string) (*gate, error) {
 	signer, err := access.Open(at.data)
 	if err != nil {
 		return nil, err
@@ -90,7 +91,8 @@ func open(at place, cfg *config.Config, log *slog.Logger) (*gate, error) {
 			demo:   filepath.Join(folder, "demo.sock"),
 			status: filepath.Join(folder, "status.sock"),
 
-			process: filepath.Join(folder, "process.sock"),
+			process:  filepath.Join(folder, "process.sock"),
+			replicas: replicas,
 		},
 	}
 	g.config.Store(cfg)

@@ -46,7 +46,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.AddCommand(runCommand(), serveCommand(), validateCommand(), explainCommand(),
-		keysCommand(), statusCommand(), envoyCommand(), schemaCommand())
+		keysCommand(), statusCommand(), envoyCommand(), schemaCommand(), extprocCommand())
 	return root
 }
 

@@ -16,7 +16,7 @@ func (g *gate) apply(ctx context.Context, cfg *config.Config) error {
 		Config:  cfg,
 		JWKS:    g.signer.JWKS(),
 		Trust:   g.trust,
-		Sockets: xds.Sockets{Answer: g.sockets.answer, Demo: g.sockets.demo, Process: []string{g.sockets.process}},
+		Sockets: xds.Sockets{Answer: g.sockets.answer, Demo: g.sockets.demo, Process: append([]string{g.sockets.process}, g.sockets.replicas...)},
 	})
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func longestTotal(versions ...*config.Config) time.Duration {
 // watch applies each change of the configuration file, and keeps the last good
 // version when a change is not good.
 func (g *gate) watch(ctx context.Context) error {
-	return config.Watch(ctx, g.place.config, config.Load, func(cfg *config.Config, err error) {
+	return config.Watcher{File: g.place.config, Current: g.config.Load(), Notify: func(cfg *config.Config, err error) {
 		if err == nil {
 			err = g.change(ctx, cfg)
 		}
@@ -55,7 +55,7 @@ func (g *gate) watch(ctx context.Context) error {
 			return
 		}
 		g.lastError.Store(nil)
-	})
+	}}.Run(ctx)
 }
 
 // change applies a new version to the running gate.

@@ -27,6 +27,7 @@ type runFlags struct {
 	drain    time.Duration
 	logLevel string
 	threads  int
+	replicas []string
 }
 
 func runCommand() *cobra.Command {
@@ -62,6 +63,7 @@ func serveCommand() *cobra.Command {
 func (f *runFlags) addRunTo(cmd *cobra.Command) {
 	f.addTo(cmd)
 	cmd.Flags().DurationVar(&f.drain, "drain", 30*time.Second, "how long running requests may take to end after Ctrl-C")
+	cmd.Flags().StringArrayVar(&f.replicas, "replica", nil, "Unix socket of another ext_proc replica (see postern extproc); may be repeated")
 	cmd.Flags().StringVar(&f.logLevel, "envoy-log-level", "warning", "Envoy's own log level")
 	cmd.Flags().IntVar(&f.threads, "envoy-threads", 0, "Envoy's worker threads; 0 is one a core")
 }
@@ -84,7 +86,12 @@ func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	warn(log, cfg)
-	g, err := open(flags.place, cfg, log)
+	for i, socket := range flags.replicas {
+		if flags.replicas[i], err = filepath.Abs(socket); err != nil {
+			return err
+		}
+	}
+	g, err := open(flags.place, cfg, log, flags.replicas)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type house struct {
 	main          *fake.Server // model "main" and most others, and every other path
 	first, second *fake.Server // models "pair" and "split"
 	config        string
+	suffixes      []string // of the models: what each lane adds to a name
 }
 
 // providerKey is the credential of a provider in tests.
@@ -46,11 +47,14 @@ func providerEnv(names ...string) []string {
 }
 
 // open makes a house whose life is tb's.
-func open(tb testing.TB) *house {
+func open(tb testing.TB, lanes ...lane) *house {
 	tb.Helper()
 	h := &house{
 		main:  fake.Start(tb, fake.WithKey(providerKey("main"))),
 		first: fake.Start(tb), second: fake.Start(tb),
+	}
+	for _, l := range lanes {
+		h.suffixes = append(h.suffixes, l.model(""))
 	}
 	h.config = h.document(tb)
 	h.Gate = gate.Start(tb, gate.Settings{Config: h.config, Env: providerEnv("main", "first", "second")})
@@ -88,7 +92,7 @@ func (h *house) document(tb testing.TB) string {
 		return s.URL()
 	}
 	var models strings.Builder
-	for _, suffix := range []string{"", understoodSuffix} {
+	for _, suffix := range h.suffixes {
 		for _, name := range []string{"main", "dead", "hangup", "slam", "babble"} {
 			models.WriteString(entry(name+suffix, "[{provider: "+name+"}]", suffix != "", "10s"))
 		}
@@ -138,7 +142,7 @@ func shared(t *testing.T) *house {
 	t.Helper()
 	envoytest.Binary(t) // or this test is skipped, and not the run
 	gate.Binary(t)
-	sharedOnce.Do(func() { sharedHouse = open(whole) })
+	sharedOnce.Do(func() { sharedHouse = open(whole, native) })
 	if sharedHouse == nil {
 		t.Fatal("the shared gate did not open")
 	}

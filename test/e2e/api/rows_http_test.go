@@ -151,7 +151,7 @@ func wireRows() []row {
 		return row{name: name, request: r, status: http.StatusOK, passed: "chat.completion"}
 	}
 	malformed := func(name, raw string) row {
-		return row{name: name, request: request{raw: raw}, status: http.StatusBadRequest, plain: true, check: logged(http.StatusBadRequest)}
+		return row{name: name, request: request{raw: raw}, status: http.StatusBadRequest, codec: true, check: logged(http.StatusBadRequest)}
 	}
 	return []row{
 		answered("chunked without length", request{frame: chunked, body: goodBody}),
@@ -159,15 +159,15 @@ func wireRows() []row {
 		answered("expect 100-continue", request{headers: []string{"Expect: 100-continue"}, body: goodBody}),
 		{
 			name: "headers of 60 KiB", request: request{headers: long(60 << 10), body: goodBody},
-			status: http.StatusRequestHeaderFieldsTooLarge, plain: true, check: logged(http.StatusRequestHeaderFieldsTooLarge),
+			status: http.StatusRequestHeaderFieldsTooLarge, codec: true, check: logged(http.StatusRequestHeaderFieldsTooLarge),
 		},
 		{
 			name: "one header of 100 KB", request: request{headers: []string{"X-Long: " + strings.Repeat("l", 100_000)}, body: goodBody},
-			status: http.StatusRequestHeaderFieldsTooLarge, plain: true, check: logged(http.StatusRequestHeaderFieldsTooLarge),
+			status: http.StatusRequestHeaderFieldsTooLarge, codec: true, check: logged(http.StatusRequestHeaderFieldsTooLarge),
 		},
 		{
 			name: "200 headers", request: request{headers: many, body: goodBody},
-			status: http.StatusRequestHeaderFieldsTooLarge, plain: true, check: logged(http.StatusRequestHeaderFieldsTooLarge),
+			status: http.StatusRequestHeaderFieldsTooLarge, codec: true, check: logged(http.StatusRequestHeaderFieldsTooLarge),
 		},
 		malformed("a malformed request line", "GET\r\n\r\n"),
 		malformed("no protocol at all", "hello there\r\n\r\n"),
@@ -182,7 +182,7 @@ func wireRows() []row {
 		malformed("unknown transfer-encoding", head+"Transfer-Encoding: gzip\r\n\r\n{}"),
 		{
 			name: "HTTP/1.0", request: request{raw: strings.Replace(head, "1.1", "1.0", 1) + "Content-Length: 2\r\n\r\n{}"},
-			status: http.StatusUpgradeRequired, plain: true,
+			status: http.StatusUpgradeRequired, codec: true,
 		},
 	}
 }
