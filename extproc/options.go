@@ -17,6 +17,5 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.InitialWindowSize(window),
 		grpc.InitialConnWindowSize(4 * window),
 		grpc.MaxConcurrentStreams(math.MaxUint32),
-		grpc.SharedWriteBuffer(true),
 	}
 }

@@ -3,6 +3,7 @@ package extproc
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"github.com/postern-proxy/postern/extproc/body"
 	"github.com/postern-proxy/postern/fault"
@@ -46,7 +47,7 @@ func (s *System) chat(r *Request) error {
 	}
 	with := s.message
 	if len(bytes.TrimSpace(r.Body[field.Start+1:field.End-1])) > 0 {
-		with = append(with[:len(with):len(with)], ',')
+		with = append(slices.Clip(with), ',')
 	}
 	r.Edit(body.Edit{Start: field.Start + 1, End: field.Start + 1, With: with})
 	return nil

@@ -81,8 +81,7 @@ func Wrap(op string, kind Kind, cause error) error {
 
 // KindOf is the kind of the outermost Error in the chain; Internal if there is none.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return Internal

@@ -115,6 +115,6 @@ func OpenAI(err error) []byte {
 	if e.Param != "" {
 		body.Error.Param = &e.Param
 	}
-	text, _ := json.Marshal(body) // strings only: cannot fail
+	text, _ := json.Marshal(body) //nolint:errchkjson // strings only: cannot fail
 	return text
 }

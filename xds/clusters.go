@@ -94,7 +94,7 @@ func provider(in Input, v variant, custom []string) *cluster.Cluster {
 		CommonHttpProtocolOptions: &core.HttpProtocolOptions{IdleTimeout: seconds(providerIdle)},
 		HttpFilters:               upstreamFilters(in, v, custom),
 	}
-	real, named := place(in, p)
+	there, named := place(in, p)
 	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}
 	if named {
 		c.ClusterDiscoveryType = &cluster.Cluster_ClusterType{ClusterType: &cluster.Cluster_CustomClusterType{
@@ -108,7 +108,7 @@ func provider(in Input, v variant, custom []string) *cluster.Cluster {
 	}
 	c.LoadAssignment = &endpoint.ClusterLoadAssignment{
 		ClusterName: c.GetName(),
-		Endpoints:   []*endpoint.LocalityLbEndpoints{real, sink()},
+		Endpoints:   []*endpoint.LocalityLbEndpoints{there, sink()},
 	}
 	if v.to != "" { // the body is held to write the name into it
 		c.PerConnectionBufferLimitBytes = uint32Value(uint32(in.Config.Listen.BodyLimit)) //nolint:gosec // validated

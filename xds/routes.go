@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -158,9 +159,7 @@ func modelRoutes(cfg *config.Config) []*route.Route {
 	unknown := refuse("model.unknown", &fault.Error{Kind: fault.ModelNotFound, Param: "model"})
 	unknown.Match = pathPrefix(pathAPI, modelPresent())
 
-	all := append(exacts, wrongType, unprintable)
-	all = append(all, patterns...)
-	return append(all, unknown)
+	return slices.Concat(exacts, []*route.Route{wrongType, unprintable}, patterns, []*route.Route{unknown})
 }
 
 // byLength are the patterns, the most specific first.

@@ -44,7 +44,7 @@ type Server struct {
 // NewServer makes a server without a snapshot: an Envoy that connects waits for
 // the first Set.
 func NewServer(log *slog.Logger) *Server {
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:contextcheck // the server's own life, ended by Stop
+	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
 		log:     log,
 		cache:   cache.NewSnapshotCache(true, everyNode{}, nil),

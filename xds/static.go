@@ -73,16 +73,18 @@ func standing(snapshot *cache.Snapshot, l *listener.Listener) (*listener.Listene
 				return nil, err
 			}
 			table := snapshot.GetResources(resource.RouteType)[manager.GetRds().GetRouteConfigName()]
+			//nolint:forcetypeassert // the types' own resources
 			manager.RouteSpecifier = &hcm.HttpConnectionManager_RouteConfig{
-				RouteConfig: table.(*route.RouteConfiguration), //nolint:forcetypeassert // the type's own resource
+				RouteConfig: table.(*route.RouteConfiguration),
 			}
 			for _, h := range manager.GetHttpFilters() {
 				if h.GetConfigDiscovery() == nil {
 					continue
 				}
 				found := snapshot.GetResources(resource.ExtensionConfigType)[h.GetName()]
+				//nolint:forcetypeassert // likewise
 				h.ConfigType = &hcm.HttpFilter_TypedConfig{
-					TypedConfig: found.(*core.TypedExtensionConfig).GetTypedConfig(), //nolint:forcetypeassert // likewise
+					TypedConfig: found.(*core.TypedExtensionConfig).GetTypedConfig(),
 				}
 			}
 			f.ConfigType = &listener.Filter_TypedConfig{TypedConfig: pack(manager)}

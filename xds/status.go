@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sort"
 	"strings"
 	"sync"
@@ -138,9 +139,7 @@ func (s *status) get() Status {
 	all := Status{Offered: s.offered, Envoys: []Envoy{}}
 	for _, c := range s.streams {
 		e := Envoy{Node: c.node, Since: c.since, Accepted: map[string]string{}, Refusals: c.refusals}
-		for kind, version := range c.accepted {
-			e.Accepted[kind] = version
-		}
+		maps.Copy(e.Accepted, c.accepted)
 		for _, refusal := range c.refused {
 			e.Refused = append(e.Refused, refusal)
 		}
@@ -169,7 +168,7 @@ func reason(text string) string {
 func (s Status) Refused() error {
 	for _, e := range s.Envoys {
 		for _, r := range e.Refused {
-			return fmt.Errorf("Envoy refused the %s of version %s: %s", r.Type, r.Version, r.Reason) //nolint:staticcheck // Envoy is a name
+			return fmt.Errorf("Envoy refused the %s of version %s: %s", r.Type, r.Version, r.Reason)
 		}
 	}
 	return nil

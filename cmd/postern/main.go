@@ -26,8 +26,7 @@ func main() {
 	// kernel ends Envoy with it.
 	context.AfterFunc(ctx, stop)
 	if err := command().ExecuteContext(ctx); err != nil {
-		var told told
-		if !errors.As(err, &told) {
+		if _, read := errors.AsType[told](err); !read {
 			fmt.Fprintf(os.Stderr, "postern: %s\n", err)
 		}
 		stop()

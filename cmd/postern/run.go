@@ -91,7 +91,7 @@ func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) err
 			return err
 		}
 	}
-	g, err := open(flags.place, cfg, log, flags.replicas)
+	g, err := open(flags.place, cfg, log, flags.replicas) //nolint:contextcheck // what it makes ends by close
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (g *gate) runEnvoy(ctx context.Context, flags runFlags, binary string, boot
 	if err != nil {
 		return err
 	}
-	defer logFile.Close()
+	defer func() { _ = logFile.Close() }()
 	child, err := envoy.NewSupervisor(envoy.SupervisorSettings{
 		Binary:       binary,
 		Bootstrap:    bootstrap,
@@ -171,7 +171,7 @@ func (g *gate) announce(ctx context.Context, out io.Writer) error {
 	defer cancel()
 	if err := g.waitReady(within); err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // stopped before it was ready
+			return nil
 		}
 		return fmt.Errorf("the gate does not become ready: %w", err)
 	}

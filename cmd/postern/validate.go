@@ -43,8 +43,7 @@ func validateCommand() *cobra.Command {
 // each.
 func loadAndTell(out io.Writer, file string) (*config.Config, error) {
 	cfg, err := config.Load(file)
-	var problems config.Problems
-	if errors.As(err, &problems) {
+	if problems, ok := errors.AsType[config.Problems](err); ok {
 		fmt.Fprintln(out, problems.Error())
 		return nil, told{err}
 	}

@@ -320,11 +320,11 @@ func (s *scanner) text() (span, error) {
 		if s.at == len(s.body) {
 			return span{}, ErrSyntax
 		}
-		switch c := s.body[s.at]; {
-		case c == '"':
+		switch s.body[s.at] {
+		case '"':
 			s.at++
 			return span{start, s.at - 1}, nil
-		case c == '\\':
+		case '\\':
 			if err := s.escape(); err != nil {
 				return span{}, err
 			}
@@ -371,6 +371,11 @@ func (s *scanner) escape() error {
 	default:
 		return ErrSyntax
 	}
+	return s.codePoint()
+}
+
+// codePoint reads what stands behind \u.
+func (s *scanner) codePoint() error {
 	unit, ok := hex4(s.body[s.at:])
 	if !ok {
 		return ErrSyntax

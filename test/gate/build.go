@@ -39,7 +39,7 @@ func build() {
 	if raceDetector {
 		args = append(args, "-race")
 	}
-	printed, err := exec.Command("go", append(args, "github.com/postern-proxy/postern/cmd/postern")...).CombinedOutput() //nolint:noctx // a build
+	printed, err := exec.Command("go", append(args, "github.com/postern-proxy/postern/cmd/postern")...).CombinedOutput()
 	if err != nil {
 		buildErr = err.Error() + ": " + string(printed)
 	}

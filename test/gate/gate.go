@@ -81,7 +81,7 @@ func Launch(t testing.TB, s Settings) *Gate {
 	g.File = filepath.Join(t.TempDir(), "postern.yaml")
 	g.Write(t, s.Config)
 	args := append([]string{"run", "--config", g.File, "--data", g.Data}, s.Args...)
-	g.cmd = exec.Command(Binary(t), args...) //nolint:noctx // ended by Stop
+	g.cmd = exec.Command(Binary(t), args...)
 	g.cmd.Env = append(Environment(t), s.Env...)
 	g.cmd.Stdout, g.cmd.Stderr = g.output, g.output
 	if err := g.cmd.Start(); err != nil {
@@ -230,7 +230,7 @@ func Client() *http.Client {
 // FreeAddress is an address on the loopback that nobody listens on now.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,11 +23,11 @@ const module = "github.com/postern-proxy/postern"
 
 // pkg is what go list says of a package.
 type pkg struct {
-	Dir        string
-	ImportPath string
-	GoFiles    []string
-	Imports    []string
-	Deps       []string
+	Dir        string   `json:"Dir"`
+	ImportPath string   `json:"ImportPath"`
+	GoFiles    []string `json:"GoFiles"`
+	Imports    []string `json:"Imports"`
+	Deps       []string `json:"Deps"`
 }
 
 func packages(t *testing.T) []pkg {

@@ -179,7 +179,10 @@ func wireRows() []row {
 		malformed("a header with NUL", head+"X-Nul: a\x00b\r\nContent-Length: 2\r\n\r\n{}"),
 		malformed("a header without a name", head+": a\r\nContent-Length: 2\r\n\r\n{}"),
 		malformed("no Host", "GET /livez HTTP/1.1\r\n\r\n"),
-		malformed("unknown transfer-encoding", head+"Transfer-Encoding: gzip\r\n\r\n{}"),
+		{
+			name: "unknown transfer-encoding", request: request{raw: head + "Transfer-Encoding: gzip\r\n\r\n{}"},
+			status: http.StatusNotImplemented, codec: true,
+		},
 		{
 			name: "HTTP/1.0", request: request{raw: strings.Replace(head, "1.1", "1.0", 1) + "Content-Length: 2\r\n\r\n{}"},
 			status: http.StatusUpgradeRequired, codec: true,

@@ -1,0 +1,86 @@
+package lifecycle_test
+
+import (
+	"bufio"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/tidwall/gjson"
+
+	"github.com/postern-proxy/postern/test/gate"
+)
+
+// stream is a streamed answer as it comes.
+type stream struct {
+	header http.Header
+	events chan string // the data of each; closed at the end
+	err    error       // why it ended before its time; valid when events is closed
+}
+
+// openStream asks for a streamed answer and returns when it has begun.
+func openStream(t *testing.T, g *gate.Gate, model string) *stream {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+chatPath, strings.NewReader(chatBody(model, `,"stream":true`)))
+	require.NoError(t, err)
+	request.Header.Set("Authorization", "Bearer "+g.Key)
+	transport := &http.Transport{DisableKeepAlives: true}
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	s := &stream{header: response.Header, events: make(chan string, 1000)}
+	go func() {
+		defer close(s.events)
+		defer response.Body.Close()
+		lines := bufio.NewScanner(response.Body)
+		for lines.Scan() {
+			if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+				s.events <- data
+			}
+		}
+		s.err = lines.Err()
+	}()
+	t.Cleanup(func() { // its connection ends with the test's context
+		for range s.events { //nolint:revive // to the end
+		}
+	})
+	return s
+}
+
+// next is the next event; the end of the stream fails the test.
+func (s *stream) next(t *testing.T) string {
+	t.Helper()
+	select {
+	case data, ok := <-s.events:
+		require.True(t, ok, "the stream ended early: %v", s.err)
+		return data
+	case <-time.After(patience):
+		require.Fail(t, "the stream is silent")
+		return ""
+	}
+}
+
+// words are the model's words in an event.
+func words(event string) string { return gjson.Get(event, "choices.0.delta.content").String() }
+
+// rest reads to the end: the words, and whether [DONE] came last.
+func (s *stream) rest(t *testing.T) (text string, done bool) {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case data, ok := <-s.events:
+			if !ok {
+				return text, done
+			}
+			done = data == "[DONE]"
+			if !done {
+				text += words(data)
+			}
+		case <-timeout:
+			require.Fail(t, "the stream does not end")
+		}
+	}
+}
