@@ -131,7 +131,7 @@ func afterString(text []byte, at int) int {
 		for text[end-1-slashes] == '\\' {
 			slashes++
 		}
-		if slashes == 0 { // the quote itself is not escaped
+		if slashes%2 == 0 { // the quote itself is not escaped
 			return end + 1
 		}
 	}
