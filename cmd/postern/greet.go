@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/postern-proxy/postern/access"
@@ -30,13 +32,21 @@ Postern is open at %[1]s
 
 Try it:
 
-  curl %[5]s%[1]s/v1/chat/completions -H "Authorization: Bearer %[2]s" -H "Content-Type: application/json" -d '{"model": "%[4]s", "messages": [{"role": "user", "content": "Hello!"}]}'
+  curl %[5]s%[1]s/v1/chat/completions -H "Authorization: Bearer %[2]s" -H "Content-Type: application/json" -d %[7]s
 
 An OpenAI client needs two lines: base_url="%[1]s/v1" and api_key="%[2]s".
 Edit %[6]s while it runs; Ctrl-C stops it.
 
-`, url, key, access.DevelopmentPath(g.data), model, insecure, g.place.config)
+`, url, key, access.DevelopmentPath(g.data), model, insecure, g.place.config, firstBody(model))
 	return err
+}
+
+// firstBody is the body of the example line, as one word of a shell: a model may be
+// called anything.
+func firstBody(model string) string {
+	name, _ := json.Marshal(model) // a text always has a JSON form
+	body := fmt.Sprintf(`{"model": %s, "messages": [{"role": "user", "content": "Hello!"}]}`, name)
+	return "'" + strings.ReplaceAll(body, "'", `'\''`) + "'"
 }
 
 // firstModel is the model of the example line: one that works here and now.

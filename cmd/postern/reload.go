@@ -26,6 +26,7 @@ func (g *gate) apply(ctx context.Context, cfg *config.Config) error {
 	// Before Envoy hears of the version: its requests are judged by this plan.
 	g.plans.Add(extproc.NewPlan(cfg))
 	g.budget.Resize(int64(cfg.Extproc.Memory))
+	boundMemory(cfg)
 	return g.xds.Set(ctx, snapshot, keep)
 }
 

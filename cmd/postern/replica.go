@@ -96,5 +96,6 @@ func (r *replica) add(cfg *config.Config) {
 
 func (r *replica) addLocked(cfg *config.Config) {
 	r.budget.Resize(int64(cfg.Extproc.Memory))
+	boundMemory(cfg)
 	r.Add(extproc.NewPlan(cfg))
 }

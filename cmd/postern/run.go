@@ -37,7 +37,7 @@ func runCommand() *cobra.Command {
 		Short: "Start the gate, Envoy included, and stop it with Ctrl-C",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return run(cmd.Context(), flags, cmd.OutOrStdout(), true)
+			return asked(cmd.Context(), run(cmd.Context(), flags, cmd.OutOrStdout(), true))
 		},
 	}
 	flags.addRunTo(cmd)
@@ -53,7 +53,7 @@ func serveCommand() *cobra.Command {
 			"wait for an Envoy that somebody else starts: envoy -c DATA/bootstrap.json",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return run(cmd.Context(), flags, cmd.OutOrStdout(), false)
+			return asked(cmd.Context(), run(cmd.Context(), flags, cmd.OutOrStdout(), false))
 		},
 	}
 	flags.addRunTo(cmd)
@@ -66,6 +66,15 @@ func (f *runFlags) addRunTo(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.replicas, "replica", nil, "Unix socket of another ext_proc replica (see postern extproc); may be repeated")
 	cmd.Flags().StringVar(&f.logLevel, "envoy-log-level", "warning", "Envoy's own log level")
 	cmd.Flags().IntVar(&f.threads, "envoy-threads", 0, "Envoy's worker threads; 0 is one a core")
+}
+
+// asked is nil where a start was broken off because somebody asked for that: a stop
+// is no failure, however early it comes.
+func asked(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // run starts everything, waits until a request passes, says so, and stays until
@@ -155,7 +164,7 @@ func (g *gate) runEnvoy(ctx context.Context, flags runFlags, binary string, boot
 		Log:          logFile,
 		LogLevel:     flags.logLevel,
 		Concurrency:  flags.threads,
-		DrainTimeout: flags.drain,
+		DrainTimeout: max(flags.drain, 1), // 0 would be the supervisor's default
 		Logger:       g.log,
 	})
 	if err != nil {
