@@ -45,7 +45,7 @@ type CORS struct {
 // Extproc is the service that reads the bodies of large requests, and of requests
 // for models that ask for more than routing.
 type Extproc struct {
-	Memory Size `json:"memory,omitempty" yaml:"memory,omitempty" jsonschema_description:"Room for the bodies that are read at one time, copies included; above it requests get 503 with retry-after. Default 512MiB, at least four times listen.body_limit."`
+	Memory Size `json:"memory,omitempty" yaml:"memory,omitempty" jsonschema_description:"Room for the bodies that are read at one time, copies included; above it requests get 503 with retry-after. Default 512MiB, at least five times listen.body_limit."`
 }
 
 // Provider is one account at one provider.

@@ -72,12 +72,12 @@ func (v *validator) exists(at path, name string) bool {
 
 // memory has room for at least one body, with its copies.
 func (v *validator) memory() {
-	least := 4 * v.config.Listen.BodyLimit
+	least := 5 * v.config.Listen.BodyLimit
 	if !v.given("extproc.memory") {
 		v.config.Extproc.Memory = max(defaultMemory, least)
 	}
 	if at := path("extproc.memory"); !v.broken(at) && v.config.Extproc.Memory < least {
-		v.problemf(at, "must be at least four times listen.body_limit (%s): one body and its copies", least)
+		v.problemf(at, "must be at least five times listen.body_limit (%s): one body and its copies", least)
 	}
 }
 

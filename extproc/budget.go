@@ -4,9 +4,9 @@ import "sync/atomic"
 
 const (
 	// copies is how often a body may lie in memory at once: as it came from the
-	// wire, as the message it became, as the edited one, and as that one on the
-	// wire.
-	copies = 4
+	// wire, as the message it became, as the edited one, as that one on the wire,
+	// and as garbage that is not collected yet.
+	copies = 5
 	// maxBody is what a body of unknown length is taken for, in bytes.
 	maxBody = 64 << 20
 	// DefaultBudget is the room for bodies, in bytes, where nobody says otherwise.

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/postern-proxy/postern/access"
+	"github.com/postern-proxy/postern/fault"
 )
 
 func keysCommand() *cobra.Command {
@@ -30,6 +32,9 @@ func createKeyCommand() *cobra.Command {
 				return err
 			}
 			key, err := signer.Mint(grant, time.Now())
+			if wrong, ok := errors.AsType[*fault.Error](err); ok {
+				return errors.New(wrong.Message) // the person needs no operation
+			}
 			if err != nil {
 				return err
 			}

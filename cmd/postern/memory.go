@@ -12,7 +12,7 @@ const (
 	// little lives, so the default collects often for nothing.
 	gcPercent = 400
 	// otherMemory is what the process needs besides bodies: versions, sockets, stacks.
-	otherMemory = 256 * int64(config.MiB)
+	otherMemory = 64 * int64(config.MiB)
 )
 
 // boundMemory sets the garbage collector's pace, with a limit that the bodies which

@@ -52,9 +52,12 @@ func statusCommand() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(r)
+				if err := json.NewEncoder(cmd.OutOrStdout()).Encode(r); err != nil {
+					return err
+				}
+			} else {
+				printStatus(cmd.OutOrStdout(), r)
 			}
-			printStatus(cmd.OutOrStdout(), r)
 			if r.LastError != "" || r.Envoy.Refused() != nil {
 				return told{errors.New("not all is well")}
 			}

@@ -1,6 +1,9 @@
 package strict
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // part is a kind of content part.
 type part struct {
@@ -89,14 +92,7 @@ func (msg *message) judgePart(v value) *mistake {
 	return is("must be one of " + partKinds[msg.kind] + " in a message of this role").field("type")
 }
 
-func (p *part) from(who role) bool {
-	for _, r := range p.who {
-		if r == who {
-			return true
-		}
-	}
-	return false
-}
+func (p *part) from(who role) bool { return slices.Contains(p.who, who) }
 
 var (
 	imageDetail = oneOf("auto", "low", "high")

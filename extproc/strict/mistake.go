@@ -1,6 +1,7 @@
 package strict
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -100,10 +101,8 @@ func dictionary(v value) *mistake {
 func oneOf(words ...string) rule {
 	what := "must be one of " + strings.Join(words, ", ")
 	return func(v value) *mistake {
-		for _, word := range words {
-			if v.is(word) {
-				return nil
-			}
+		if slices.ContainsFunc(words, v.is) {
+			return nil
 		}
 		return is(what)
 	}

@@ -36,7 +36,7 @@ func build() {
 	}
 	binary = filepath.Join(folder, "postern")
 	args := []string{"build", "-o", binary}
-	if raceDetector {
+	if RaceDetector {
 		args = append(args, "-race")
 	}
 	printed, err := exec.Command("go", append(args, "github.com/postern-proxy/postern/cmd/postern")...).CombinedOutput()

@@ -35,6 +35,7 @@ type Settings struct {
 	Env    []string // variables on top of PATH and HOME: "NAME=value"
 	Args   []string // arguments behind "run --config … --data …"
 	Data   string   // data folder; "" is a new one
+	Folder string   // of the configuration file; "" is a new one
 	TLS    bool     // the gate serves TLS: URL begins with https
 }
 
@@ -78,7 +79,11 @@ func Launch(t testing.TB, s Settings) *Gate {
 	if s.TLS {
 		g.URL = "https://" + g.Address
 	}
-	g.File = filepath.Join(t.TempDir(), "postern.yaml")
+	folder := s.Folder
+	if folder == "" {
+		folder = t.TempDir()
+	}
+	g.File = filepath.Join(folder, "postern.yaml")
 	g.Write(t, s.Config)
 	args := append([]string{"run", "--config", g.File, "--data", g.Data}, s.Args...)
 	g.cmd = exec.Command(Binary(t), args...)
@@ -184,8 +189,17 @@ func (g *Gate) end(t testing.TB) {
 		t.Errorf("the race detector spoke:\n%s", g.Output())
 	}
 	if t.Failed() {
-		t.Logf("postern printed:\n%s\nenvoy printed:\n%s", g.Output(), g.EnvoyLog())
+		t.Logf("postern printed:\n%s\nenvoy printed:\n%s", end(g.Output()), end(g.EnvoyLog()))
 	}
+}
+
+// end is as much of a log as a person reads.
+func end(text string) string {
+	const most = 16 << 10
+	if len(text) > most {
+		return "…" + strings.ToValidUTF8(text[len(text)-most:], "")
+	}
+	return text
 }
 
 // Request sends one request with the development key and gives the answer with its

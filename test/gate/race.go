@@ -2,4 +2,5 @@
 
 package gate
 
-const raceDetector = true
+// RaceDetector says whether this test, and so the gate it starts, has it.
+const RaceDetector = true

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -14,11 +15,12 @@ import (
 // Ask is a request, and what makes its answer whole. Anything but a 200 with that
 // answer is an error.
 type Ask struct {
-	URL    string            // http only
-	Header map[string]string // beside host, content-type, content-length
-	Body   []byte            // sent by POST
-	Events int               // of the streamed answer, [DONE] last; 0: the answer is not a stream
-	Bytes  int               // least length of the answer's body
+	URL     string            // http only
+	Header  map[string]string // beside host, content-type and what tells the body's end
+	Body    []byte            // sent by POST
+	Chunked bool              // the body goes as one chunk, and its length is not said before
+	Events  int               // of the streamed answer, [DONE] last; 0: the answer is not a stream
+	Bytes   int               // least length of the answer's body
 }
 
 // bytes is the request as it goes over the wire, and where to.
@@ -30,19 +32,31 @@ func (a Ask) bytes() (address string, request []byte, err error) {
 	if target.Scheme != "http" || target.Port() == "" {
 		return "", nil, fmt.Errorf("%s: an http URL with a port is needed", a.URL)
 	}
-	var head strings.Builder
-	fmt.Fprintf(&head, "POST %s HTTP/1.1\r\nhost: %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n",
-		target.RequestURI(), target.Host, len(a.Body))
-	names := make([]string, 0, len(a.Header))
-	for name := range a.Header {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	var head strings.Builder // and the body behind it
+	fmt.Fprintf(&head, "POST %s HTTP/1.1\r\nhost: %s\r\ncontent-type: application/json\r\n", target.RequestURI(), target.Host)
+	for _, name := range slices.Sorted(maps.Keys(a.Header)) {
 		fmt.Fprintf(&head, "%s: %s\r\n", name, a.Header[name])
 	}
-	head.WriteString("\r\n")
-	return target.Host, append([]byte(head.String()), a.Body...), nil
+	if a.Chunked {
+		fmt.Fprintf(&head, "transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(a.Body), a.Body)
+	} else {
+		fmt.Fprintf(&head, "content-length: %d\r\n\r\n%s", len(a.Body), a.Body)
+	}
+	return target.Host, []byte(head.String()), nil
+}
+
+// Once asks once, on a connection of its own.
+func (a Ask) Once(ctx context.Context) error {
+	c, err := dial(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer c.conn.Close()
+	if err := c.conn.SetDeadline(time.Now().Add(grace)); err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })()
+	return because(ctx, c.once())
 }
 
 // caller is one connection, on which one request follows the other.

@@ -109,7 +109,7 @@ func phase(ctx context.Context, callers []*caller, duration time.Duration, left 
 // because gives the reason of a cancelled context in place of the broken request
 // that follows from it.
 func because(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err

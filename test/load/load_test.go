@@ -129,6 +129,26 @@ func TestLoadKeepsItsConnections(t *testing.T) {
 	assert.EqualValues(t, 33, requests.Load(), "one to warm up each connection")
 }
 
+func TestBodiesInChunks(t *testing.T) {
+	body, err := Conversation("m", 5000, false)
+	require.NoError(t, err)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		assert.EqualValues(t, -1, r.ContentLength)
+		assert.Equal(t, []string{"chunked"}, r.TransferEncoding)
+		got, err := io.ReadAll(r.Body)
+		assert.NoError(t, err)
+		assert.Equal(t, body, got)
+		_, _ = w.Write(got)
+	}))
+	defer server.Close()
+	a := Ask{URL: server.URL, Body: body, Bytes: len(body), Chunked: true}
+	_, err = Load{Requests: 3}.Run(t.Context(), a, nothingToDo, nothingToDo)
+	require.NoError(t, err)
+	require.NoError(t, a.Once(t.Context()))
+	a.Bytes++
+	require.ErrorContains(t, a.Once(t.Context()), "5001 were expected")
+}
+
 // TestAnswersThatAreNotWhole: each must end the run.
 func TestAnswersThatAreNotWhole(t *testing.T) {
 	event := "9\r\ndata: x\n\n\r\n"
@@ -204,44 +224,9 @@ func TestLoadStops(t *testing.T) {
 	}
 }
 
-func TestPlanTakesTurns(t *testing.T) {
-	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		t.Skip("this system has no /proc")
-	}
-	url := startUpstream(t, &Upstream{})
-	var turns []string
-	plan := Plan{
-		Targets: []Target{
-			{Name: "a", URL: url, Model: "m"},
-			{Name: "b", URL: url, Model: "m", Roles: map[string][]int{"gate": {os.Getpid()}}},
-		},
-		Cases:  []Case{{Connections: 1, BodyBytes: 300}, {Connections: 2, Stream: true, BodyBytes: 5000}},
-		Rounds: 2, Requests: 20, Baseline: "b",
-		Progress: func(line string) { turns = append(turns, line[strings.LastIndexByte(line, ' ')+1:]) },
-	}
-	rows, err := plan.Run(t.Context())
-	require.NoError(t, err)
-	assert.Equal(t, strings.Split("abababab", ""), turns)
-	require.Len(t, rows, 4)
-	for i, row := range rows {
-		assert.Equal(t, 40, row.Requests)
-		assert.Equal(t, plan.Cases[i/2], row.Case)
-		assert.Positive(t, row.MedianMS.Min)
-		assert.LessOrEqual(t, row.MedianMS.Min, row.MedianMS.Median)
-		assert.LessOrEqual(t, row.MedianMS.Median, row.MedianMS.Max)
-		assert.Contains(t, row.CPU, RoleClient)
-		require.NotNil(t, row.ToBaseline)
-	}
-	assert.Equal(t, Spread{1, 1, 1}, rows[1].ToBaseline.MedianMS, "the baseline is its own measure")
-
-	plan.Targets[0].Roles = map[string][]int{"gate": {1 << 30}}
-	_, err = plan.Run(t.Context())
-	require.ErrorContains(t, err, "processor time of gate", "a process that died ends the run")
-}
-
 func TestReportIsWritten(t *testing.T) {
 	at := filepath.Join(t.TempDir(), "deep/er")
-	require.NoError(t, sampleReport().Write(at))
+	require.NoError(t, sampleReport().Write(at, "bench"))
 	text, err := os.ReadFile(filepath.Join(at, "bench.json"))
 	require.NoError(t, err)
 	var read Report

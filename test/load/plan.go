@@ -21,6 +21,22 @@ type Target struct {
 	Header map[string]string // such as the credential
 	Model  string            // the name in the body, which may choose a lane
 	Roles  map[string][]int  // processes by role; the client's own is added
+
+	// ChunkedUpTo is the largest body, in bytes, that is sent in chunks, without
+	// its length before it, which may choose a lane too. 0: none is.
+	ChunkedUpTo int
+	// Largest is the largest body, in bytes, that this row is for. 0: any.
+	Largest int
+
+	// Check, if set, says before the rounds of a case whether a request goes the
+	// way that the row is named for; ask sends one.
+	Check func(ctx context.Context, c Case, ask func() error) error
+}
+
+// Baseline is a row that others are compared with.
+type Baseline struct {
+	Name string   `json:"name"`
+	Rows []string `json:"rows,omitempty"` // the rows that are compared with it; all if empty
 }
 
 // Case is one way to ask.
@@ -37,8 +53,9 @@ type Plan struct {
 	Rounds   int
 	Warmup   time.Duration
 	Duration time.Duration
-	Requests int    // in place of Duration, if positive
-	Baseline string // the target ratios are taken to; "" for none
+	Requests int // in place of Duration, if positive
+
+	Baselines []Baseline
 
 	Processes Processes
 	Progress  func(line string) // nil: silence
@@ -57,35 +74,70 @@ type round struct {
 }
 
 // Run measures everything, and gives the rows in order of cases, then targets. The
-// first failed request ends it.
+// first failed request ends it, and so does one that goes another way than its
+// row's.
 func (p Plan) Run(ctx context.Context) ([]Row, error) {
 	var rows []Row
 	for number, c := range p.Cases {
-		rounds := make([][]round, len(p.Targets))
+		targets := p.fitting(c)
+		if err := check(ctx, targets, c); err != nil {
+			return nil, err
+		}
+		rounds := map[string][]round{} // by the target's name
 		for r := range p.Rounds {
-			for i, target := range p.Targets {
+			for _, target := range targets {
 				p.sayf("case %d of %d (%s), round %d of %d: %s", number+1, len(p.Cases), c, r+1, p.Rounds, target.Name)
 				one, err := p.measure(ctx, target, c)
 				if err != nil {
 					return nil, fmt.Errorf("%s, %s: %w", target.Name, c, err)
 				}
-				rounds[i] = append(rounds[i], one)
+				rounds[target.Name] = append(rounds[target.Name], one)
 			}
 		}
-		for i, target := range p.Targets {
-			rows = append(rows, newRow(target.Name, c, rounds[i], p.baseline(rounds)))
+		for _, target := range targets {
+			rows = append(rows, newRow(target.Name, c, rounds, p.Baselines))
 		}
 	}
 	return rows, nil
 }
 
-func (p Plan) baseline(rounds [][]round) []round {
-	for i, target := range p.Targets {
-		if target.Name == p.Baseline {
-			return rounds[i]
+// fitting are the targets that a case's body is not too large for.
+func (p Plan) fitting(c Case) []Target {
+	var fitting []Target
+	for _, target := range p.Targets {
+		if target.Largest == 0 || c.BodyBytes <= target.Largest {
+			fitting = append(fitting, target)
+		}
+	}
+	return fitting
+}
+
+func check(ctx context.Context, targets []Target, c Case) error {
+	for _, target := range targets {
+		if target.Check == nil {
+			continue
+		}
+		ask, err := target.ask(c)
+		if err != nil {
+			return err
+		}
+		if err := target.Check(ctx, c, func() error { return ask.Once(ctx) }); err != nil {
+			return fmt.Errorf("%s, %s: %w", target.Name, c, err)
 		}
 	}
 	return nil
+}
+
+func (t Target) ask(c Case) (Ask, error) {
+	body, err := Conversation(t.Model, c.BodyBytes, c.Stream)
+	if err != nil {
+		return Ask{}, err
+	}
+	ask := Ask{URL: t.URL, Header: t.Header, Body: body, Chunked: c.BodyBytes <= t.ChunkedUpTo, Bytes: PlainBytes}
+	if c.Stream {
+		ask.Events = StreamEvents
+	}
+	return ask, nil
 }
 
 func (p Plan) sayf(format string, arguments ...any) {
@@ -95,13 +147,9 @@ func (p Plan) sayf(format string, arguments ...any) {
 }
 
 func (p Plan) measure(ctx context.Context, target Target, c Case) (round, error) {
-	body, err := Conversation(target.Model, c.BodyBytes, c.Stream)
+	ask, err := target.ask(c)
 	if err != nil {
 		return round{}, err
-	}
-	ask := Ask{URL: target.URL, Header: target.Header, Body: body, Bytes: PlainBytes}
-	if c.Stream {
-		ask.Events = StreamEvents
 	}
 	roles := map[string][]int{RoleClient: {os.Getpid()}}
 	maps.Copy(roles, target.Roles)
@@ -169,12 +217,15 @@ func (p Plan) memories(roles map[string][]int) (map[string]Memory, error) {
 }
 
 // String is the case in words: "16 connections, streamed, 4 KB".
-func (c Case) String() string {
+func (c Case) String() string { return c.load() + ", " + sizeName(c.BodyBytes) }
+
+// load is all of the case but its size: "16 connections, streamed".
+func (c Case) load() string {
 	connections := fmt.Sprintf("%d connections", c.Connections)
 	if c.Connections == 1 {
 		connections = "1 connection"
 	}
-	return fmt.Sprintf("%s, %s, %s", connections, answerName(c.Stream), sizeName(c.BodyBytes))
+	return connections + ", " + answerName(c.Stream)
 }
 
 func answerName(stream bool) string {

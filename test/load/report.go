@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -18,8 +19,8 @@ type Row struct {
 	FirstMS    Spread               `json:"first_byte_of_body_median_ms"`
 	CPU        map[string]Spread    `json:"cpu_us_per_request"` // by role
 	GatewayCPU Spread               `json:"gateway_cpu_us_per_request"`
-	Memory     map[string]MemoryRow `json:"memory_mib"` // by role
-	ToBaseline *Ratios              `json:"to_baseline,omitempty"`
+	Memory     map[string]MemoryRow `json:"memory_mib"`   // by role
+	To         map[string]Ratios    `json:"to,omitempty"` // by the baseline's name; nil if it has none
 }
 
 // MemoryRow is a role's resident memory in MiB: at the end of the rounds, and the
@@ -47,8 +48,11 @@ type Report struct {
 	Rounds   int           `json:"rounds"`
 	Duration time.Duration `json:"round_ns"`
 	Requests int           `json:"round_requests,omitempty"`
-	Baseline string        `json:"baseline"`
-	Rows     []Row         `json:"rows"`
+
+	Baselines []Baseline `json:"baselines"`
+	Rows      []Row      `json:"rows"`
+	Verdicts  []Verdict  `json:"verdicts,omitempty"`
+	Notes     []string   `json:"notes,omitempty"` // sentences below the large table
 }
 
 func spread(rounds []round, value func(round) float64) Spread {
@@ -59,7 +63,9 @@ func spread(rounds []round, value func(round) float64) Spread {
 	return SpreadOf(values)
 }
 
-func newRow(target string, c Case, rounds, baseline []round) Row {
+// newRow is a target's row; all are the rounds of the case, by the target's name.
+func newRow(target string, c Case, all map[string][]round, baselines []Baseline) Row {
+	rounds := all[target]
 	row := Row{
 		Target: target, Case: c,
 		PerSecond:  spread(rounds, func(r round) float64 { return r.perSecond }),
@@ -83,7 +89,17 @@ func newRow(target string, c Case, rounds, baseline []round) Row {
 			Peak:     spread(rounds, func(r round) float64 { return mebibytes(r.memory[role].Peak) }).Max,
 		}
 	}
-	row.ToBaseline = newRatios(rounds, baseline)
+	for _, b := range baselines {
+		if len(b.Rows) > 0 && !slices.Contains(b.Rows, target) {
+			continue
+		}
+		if ratios := newRatios(rounds, all[b.Name]); ratios != nil {
+			if row.To == nil {
+				row.To = map[string]Ratios{}
+			}
+			row.To[b.Name] = *ratios
+		}
+	}
 	return row
 }
 
@@ -114,17 +130,20 @@ func newRatios(rounds, baseline []round) *Ratios {
 
 func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
 
-// Write puts bench.json and bench.md into a folder, which is made if need be.
-func (r Report) Write(folder string) error {
+// Write puts the report into a folder, which is made if need be: name.json and
+// name.md.
+func (r Report) Write(folder, name string) error { return write(folder, name, r) }
+
+func write(folder, name string, report interface{ Markdown() string }) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(r, "", "  ")
+	text, err := json.MarshalIndent(report, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(folder, "bench.json"), append(text, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, name+".json"), append(text, '\n'), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(folder, "bench.md"), []byte(r.Markdown()), 0o644)
+	return os.WriteFile(filepath.Join(folder, name+".md"), []byte(report.Markdown()), 0o644)
 }

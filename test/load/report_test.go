@@ -35,19 +35,28 @@ func someRounds(factor float64, roles ...string) []round {
 }
 
 func sampleReport() Report {
-	floor := someRounds(1, "envoy")
 	plain, streamed := Case{Connections: 1, BodyBytes: 300}, Case{Connections: 16, Stream: true, BodyBytes: 30_000}
-	return Report{
+	baselines := []Baseline{{Name: "floor"}, {Name: "service", Rows: []string{"service", "gate"}}}
+	rounds := map[string][]round{
+		"direct": someRounds(0.3), "floor": someRounds(1, "envoy"),
+		"service": someRounds(1.2, "envoy", "go"), "gate": someRounds(1.5, "envoy", "go"),
+	}
+	r := Report{
 		Machine: Machine{CPU: "Quick 9000", Cores: 2, MemoryMiB: 8192, Kernel: "6.1.0", System: "linux/amd64", Go: "go1.26", Envoy: "1.40.0"},
 		Started: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Took: time.Minute, Command: "bench --rounds 3", Commit: "0123456789ab",
-		Rounds: 3, Duration: 3 * time.Second, Baseline: "floor",
-		Rows: []Row{
-			newRow("direct", plain, someRounds(0.3), floor),
-			newRow("floor", plain, floor, floor),
-			newRow("gate", plain, someRounds(1.5, "envoy", "postern"), floor),
-			newRow("gate", streamed, someRounds(2, "envoy", "postern"), nil),
-		},
+		Rounds: 3, Duration: 3 * time.Second, Baselines: baselines, Notes: []string{"All rows are invented."},
 	}
+	for _, target := range []string{"direct", "floor", "service", "gate"} {
+		r.Rows = append(r.Rows, newRow(target, plain, rounds, baselines))
+	}
+	alone := map[string][]round{"gate": someRounds(2, "envoy", "go")}
+	r.Rows = append(r.Rows, newRow("gate", streamed, alone, baselines))
+	r.Verdicts = Judge([]Goal{
+		{Row: "gate", Base: "floor", CPU: 2, Median: 1.6},
+		{Row: "gate", Base: "service", CPU: 1.3},
+		{Row: "gate", Base: "floor", Stream: true, CPU: 2, Median: 2},
+	}, r.Rows)
+	return r
 }
 
 func TestTable(t *testing.T) {
@@ -62,22 +71,25 @@ func TestTable(t *testing.T) {
 
 func TestTableWithoutBaseline(t *testing.T) {
 	r := sampleReport()
-	r.Baseline, r.Requests = "", 500
+	r.Baselines, r.Verdicts, r.Requests = nil, nil, 500
 	assert.NotContains(t, r.Markdown(), "×")
 	assert.Contains(t, r.Markdown(), "3 rounds of 500 requests each")
 }
 
 func TestRatiosAreOfTheSameRound(t *testing.T) {
-	row := sampleReport().Rows[2]
-	want := Spread{1.5, 1.5, 1.5} // both drifted alike from round to round
-	assert.InDeltaMapValues(t, map[string]float64{"median": want.Median, "min": want.Min, "max": want.Max},
-		map[string]float64{"median": row.ToBaseline.MedianMS.Median, "min": row.ToBaseline.MedianMS.Min, "max": row.ToBaseline.MedianMS.Max}, 1e-9)
-	assert.InDelta(t, 3, row.ToBaseline.GatewayCPU.Median, 1e-9, "all of the gate's processes count")
-	assert.InDelta(t, 1/1.5, row.ToBaseline.PerSecond.Median, 1e-9)
-	assert.InDelta(t, 1.65, row.MedianMS.Median, 1e-9)
-	assert.InDelta(t, 72, row.Memory["postern"].Peak, 1e-9)
-	assert.Nil(t, sampleReport().Rows[0].ToBaseline.GatewayCPU, "direct has no gateway")
-	assert.Nil(t, sampleReport().Rows[3].ToBaseline)
+	rows := sampleReport().Rows
+	floor := rows[3].To["floor"]
+	for _, value := range []float64{floor.MedianMS.Min, floor.MedianMS.Median, floor.MedianMS.Max} {
+		assert.InDelta(t, 1.5, value, 1e-9, "both drifted alike from round to round")
+	}
+	assert.InDelta(t, 3, floor.GatewayCPU.Median, 1e-9, "all of the gate's processes count")
+	assert.InDelta(t, 1/1.5, floor.PerSecond.Median, 1e-9)
+	assert.InDelta(t, 1.65, rows[3].MedianMS.Median, 1e-9)
+	assert.InDelta(t, 72, rows[3].Memory["go"].Peak, 1e-9)
+	assert.InDelta(t, 1.25, rows[3].To["service"].GatewayCPU.Median, 1e-9)
+	assert.Nil(t, rows[0].To["floor"].GatewayCPU, "direct has no gateway")
+	assert.NotContains(t, rows[0].To, "service", "only some rows are compared with it")
+	assert.Empty(t, rows[4].To, "no baseline was measured in this case")
 }
 
 func TestNewRound(t *testing.T) {

@@ -30,7 +30,7 @@ type house struct {
 	admin  envoy.Admin
 
 	main          *fake.Server // model "main" and most others, and every other path
-	first, second *fake.Server // models "pair" and "split"
+	first, second *fake.Server // models "pair", "sure" and "split"
 	config        string
 	suffixes      []string // of the models: what each lane adds to a name
 }
@@ -97,6 +97,7 @@ func (h *house) document(tb testing.TB) string {
 			models.WriteString(entry(name+suffix, "[{provider: "+name+"}]", suffix != "", "10s"))
 		}
 		models.WriteString(entry("quick"+suffix, "[{provider: main}]", suffix != "", "300ms"))
+		models.WriteString(entry("sure"+suffix, "[{provider: first}], [{provider: second}]", suffix != "", "10s"))
 		models.WriteString(entry("pair"+suffix, "[{provider: first}], [{provider: second}]", suffix != "", "300ms"))
 		models.WriteString(entry("split"+suffix, "[{provider: first, weight: 90}, {provider: second, weight: 10}]", suffix != "", "10s"))
 	}

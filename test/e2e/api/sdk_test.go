@@ -184,7 +184,7 @@ func TestSDKModels(t *testing.T) {
 		names = append(names, m.ID)
 		assert.Equal(t, "model", string(m.Object))
 	}
-	assert.Equal(t, []string{"babble", "dead", "demo", "hangup", "main", "pair", "quick", "slam", "split"}, names)
+	assert.Equal(t, []string{"babble", "dead", "demo", "hangup", "main", "pair", "quick", "slam", "split", "sure"}, names)
 	one, err := c.Models.Get(t.Context(), "main")
 	require.NoError(t, err)
 	assert.Equal(t, "main", one.ID)

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"io"
 	"net/http"
@@ -37,21 +38,38 @@ func clientOf(t *testing.T, h2 bool, config *tls.Config) *http.Client {
 	}}
 }
 
-// ask posts a body with the development key. The answer's body is closed at the end
-// of the test.
-func (h *house) ask(t *testing.T, c *http.Client, path, body string, header ...string) *http.Response {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL+path, strings.NewReader(body))
-	require.NoError(t, err)
+// post sends a body with the development key, or what the headers say instead.
+func (h *house) post(ctx context.Context, c *http.Client, path, body string, header ...string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL+path, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
 	r.Header.Set("Authorization", "Bearer "+h.Key)
 	r.Header.Set("Content-Type", "application/json")
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	response, err := c.Do(r)
+	return c.Do(r)
+}
+
+// ask posts a body and must be answered. The answer's body is closed with the test.
+func (h *house) ask(t *testing.T, c *http.Client, path, body string, header ...string) *http.Response {
+	t.Helper()
+	response, err := h.post(t.Context(), c, path, body, header...)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = response.Body.Close() })
 	return response
+}
+
+// whole posts a body and reads all of the answer. It is for goroutines of a test.
+func (h *house) whole(ctx context.Context, c *http.Client, path, body string) (status int, text string, err error) {
+	response, err := h.post(ctx, c, path, body)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	all, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(all), err
 }
 
 func read(t *testing.T, response *http.Response) string {
@@ -136,10 +154,9 @@ func TestTwoHundredStreamsAtOnce(t *testing.T) {
 			var group sync.WaitGroup
 			for i := range streams {
 				group.Go(func() {
-					response := h.ask(t, c, chatPath, chatBody("main", streaming))
-					text, err := io.ReadAll(response.Body)
+					_, text, err := h.whole(t.Context(), c, chatPath, chatBody("main", streaming))
 					assert.NoError(t, err)
-					answers[i] = string(text)
+					answers[i] = text
 				})
 			}
 			everyoneIsThere := assert.Eventually(t, func() bool { return h.main.Counts().Active == streams }, patience, glance)
@@ -190,19 +207,30 @@ func TestACutStreamLooksBroken(t *testing.T) {
 // words that nobody reads, and leaves nothing behind in the gate.
 func TestAClientThatLeaves(t *testing.T) {
 	h := shared(t)
-	for name, b := range map[string]fake.Behavior{
+	for when, b := range map[string]fake.Behavior{
 		"in a stream":            {Gate: make(chan struct{})},
 		"before the first byte":  fake.NoAnswer(fake.Stall),
 		"in a stall of a stream": fake.CutStream(fake.Stall, 2),
 	} {
-		t.Run(name, func(t *testing.T) {
-			h.main.Reset()
-			h.main.Always(b)
-			r := row{request: request{body: chatBody("main", streaming)}}.on(h, native)
-			leaveAfter(t, h, r.request, func() bool { return len(h.main.Requests()) == 1 })
-			require.Eventually(t, func() bool { return h.main.Counts().Aborted == 1 }, patience, glance, "the provider goes on for nobody")
-			h.idle(t)
-			assert.Equal(t, 1, h.main.Counts().Requests)
-		})
+		for name, c := range protocols(t) {
+			t.Run(name+" "+when, func(t *testing.T) {
+				h.idle(t)
+				h.main.Reset()
+				h.main.Always(b)
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				gone := make(chan error, 1)
+				go func() {
+					_, _, err := h.whole(ctx, c, chatPath, chatBody("main", streaming))
+					gone <- err
+				}()
+				require.Eventually(t, func() bool { return len(h.main.Requests()) == 1 }, patience, glance)
+				leave()
+				require.ErrorIs(t, <-gone, context.Canceled)
+				require.Eventually(t, func() bool { return h.main.Counts().Aborted == 1 }, patience, glance, "the provider goes on for nobody")
+				h.idle(t)
+				assert.Equal(t, 1, h.main.Counts().Requests)
+			})
+		}
 	}
 }

@@ -124,14 +124,9 @@ func inChunks(body string) string {
 	return out.String()
 }
 
-// leave writes a request, waits until the gate works on it, and goes away.
+// leave writes a request to an idle gate, waits until the gate works on it, and goes
+// away.
 func leave(t *testing.T, h *house, r request) {
-	t.Helper()
-	leaveAfter(t, h, r, func() bool { return h.active(t) > 0 })
-}
-
-// leaveAfter writes a request to an idle gate and goes away once something is so.
-func leaveAfter(t *testing.T, h *house, r request, something func() bool) {
 	t.Helper()
 	h.idle(t)
 	c, err := net.DialTimeout("tcp", h.Address, patience)
@@ -139,7 +134,7 @@ func leaveAfter(t *testing.T, h *house, r request, something func() bool) {
 	defer c.Close()
 	_, err = r.WriteTo(c)
 	require.NoError(t, err)
-	require.Eventually(t, something, patience, glance, "the request arrives")
+	require.Eventually(t, func() bool { return h.active(t) > 0 }, patience, glance, "the request arrives")
 }
 
 func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -48,8 +48,8 @@ func indented(text string) string {
 	return out.String()
 }
 
-// provider is the line of one without a key.
-func provider(name, url string) string {
+// providerLine is the line of one without a key.
+func providerLine(name, url string) string {
 	return fmt.Sprintf("%s: {schema: openai, url: %q}\n", name, url+"/v1")
 }
 
@@ -114,6 +114,7 @@ func ask(ctx context.Context, client *http.Client, g *gate.Gate, path, body stri
 		return answer{}, err
 	}
 	request.Header.Set("Authorization", "Bearer "+g.Key)
+	request.Header.Set("Content-Type", "application/json")
 	response, err := client.Do(request)
 	if err != nil {
 		return answer{}, err

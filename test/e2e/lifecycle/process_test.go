@@ -56,9 +56,9 @@ func envoyOf(t *testing.T, g *gate.Gate) int {
 	return 0
 }
 
-// mark is a variable by which a gate and all its children are known, whoever their
+// markOf is a variable by which a gate and all its children are known, whoever their
 // parent is by then.
-func mark(t *testing.T) string {
+func markOf(t *testing.T) string {
 	t.Helper()
 	return fmt.Sprintf("POSTERN_TEST_MARK=%s-%d", t.Name(), time.Now().UnixNano())
 }

@@ -26,6 +26,7 @@ func openStream(t *testing.T, g *gate.Gate, model string) *stream {
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+chatPath, strings.NewReader(chatBody(model, `,"stream":true`)))
 	require.NoError(t, err)
 	request.Header.Set("Authorization", "Bearer "+g.Key)
+	request.Header.Set("Content-Type", "application/json")
 	transport := &http.Transport{DisableKeepAlives: true}
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	require.NoError(t, err)

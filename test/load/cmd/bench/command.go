@@ -16,12 +16,41 @@ import (
 	"github.com/postern-proxy/postern/test/load"
 )
 
-// The rows, and the one the others are compared with.
+// The rows.
 const (
-	rowDirect = "direct"
-	rowEnvoy  = "Envoy alone"
-	rowNative = "Postern native"
+	rowDirect     = "direct"
+	rowEnvoy      = "Envoy alone"
+	rowNoop       = "no-op ext_proc"
+	rowNative     = "Postern native"
+	rowFound      = "Postern found"
+	rowUnderstood = "Postern understood"
+
+	// Measured only if asked for: lanes that Postern does not have, to see at which
+	// size it changes from one to the other.
+	rowEnvoyReads = "Envoy reads any size"
+	rowGoReads    = "Go reads any size"
 )
+
+// Roles of a gateway's processes.
+const (
+	roleEnvoy = "envoy"
+	roleGo    = "go"
+)
+
+// baselines are the floor under everything, and the one under what asks an ext_proc
+// service.
+var baselines = []load.Baseline{
+	{Name: rowEnvoy},
+	{Name: rowNoop, Rows: []string{rowNoop, rowFound, rowUnderstood}},
+}
+
+// goals are how dear Postern's lanes may be.
+var goals = []load.Goal{
+	{Row: rowNative, Base: rowEnvoy, CPU: 1.7, Median: 1.3},
+	{Row: rowNative, Base: rowEnvoy, Stream: true, CPU: 2.0},
+	{Row: rowUnderstood, Base: rowNoop, CPU: 1.35, Median: 1.25},
+	{Row: rowUnderstood, Base: rowNoop, Stream: true, CPU: 1.35, Median: 1.25},
+}
 
 // laboratory is what the rows share: a folder, the mock provider, the Envoy binary.
 type laboratory struct {
@@ -29,7 +58,8 @@ type laboratory struct {
 	folder   string
 	envoy    string
 	mock     *child
-	mockAt   string // host:port
+	mockAt   string  // host:port
+	gate     *shared // Postern, once a row has asked for it
 	children []*child
 }
 
@@ -46,8 +76,13 @@ func command(ctx context.Context, arguments []string) (err error) {
 	if err != nil {
 		return err
 	}
+	if s.threshold {
+		curve := load.NewCurve(report, rowEnvoyReads, rowGoReads)
+		fmt.Printf("\n%s", curve.Markdown())
+		return curve.Write(s.out, "threshold")
+	}
 	fmt.Printf("\n%s", report.Markdown())
-	return report.Write(s.out)
+	return report.Write(s.out, "bench")
 }
 
 func bench(ctx context.Context, s settings, arguments []string) (load.Report, error) {
@@ -58,41 +93,66 @@ func bench(ctx context.Context, s settings, arguments []string) (load.Report, er
 	defer os.RemoveAll(folder)
 	lab := &laboratory{settings: s, folder: folder}
 	defer lab.close()
+	started := time.Now()
 	targets, err := lab.targets(ctx)
 	if err != nil {
 		return load.Report{}, err
 	}
+	measured := slices.DeleteFunc(slices.Clone(baselines), func(b load.Baseline) bool {
+		return !slices.ContainsFunc(targets, func(t load.Target) bool { return t.Name == b.Name })
+	})
 	plan := load.Plan{
 		Targets: targets, Cases: s.cases(), Rounds: s.rounds, Warmup: s.warmup, Duration: s.duration, Requests: s.requests,
-		Baseline: rowEnvoy, Progress: func(line string) { fmt.Fprintln(os.Stderr, line) },
+		Baselines: measured, Progress: func(line string) { fmt.Fprintln(os.Stderr, line) },
 	}
-	started := time.Now()
 	rows, err := plan.Run(ctx)
 	if err != nil {
 		return load.Report{}, lab.explain(err)
 	}
-	baseline := rowEnvoy
-	if !slices.ContainsFunc(targets, func(t load.Target) bool { return t.Name == baseline }) {
-		baseline = ""
-	}
 	return load.Report{
 		Machine: load.ThisMachine(load.Processes{}, envoy.Version), Started: started.UTC(), Took: time.Since(started),
 		Command: strings.Join(append([]string{"bench"}, arguments...), " "), Commit: commit(ctx),
-		Rounds: s.rounds, Duration: s.duration, Requests: s.requests, Baseline: baseline, Rows: rows,
+		Rounds: s.rounds, Duration: s.duration, Requests: s.requests,
+		Baselines: measured, Rows: rows, Verdicts: load.Judge(goals, rows), Notes: lab.notes(),
 	}, nil
+}
+
+// notes are what a reader of the table must know of its rows.
+func (l *laboratory) notes() []string {
+	if l.gate == nil || l.settings.threshold {
+		return nil
+	}
+	return []string{fmt.Sprintf("Postern's rows are lanes of one gate, so their memory is one. Envoy finds the model's name in bodies "+
+		"of at most %d bytes whose length is said before; “%s” sends such bodies without it. Larger ones have no native lane, and "+
+		"“%s” asks Go twice for them: for the name, and for the change.", l.gate.threshold, rowFound, rowUnderstood)}
 }
 
 // row makes one target; it starts what the target needs.
 type row struct {
-	name string
-	make func(*laboratory, context.Context) (load.Target, error)
+	name    string
+	make    func(*laboratory, context.Context) (load.Target, error)
+	postern bool // it needs the postern binary
+	extra   bool // it is measured only if asked for by name
 }
 
 // rows are all there are, in order of the table. A new lane is a line here.
 var rows = []row{
-	{rowDirect, (*laboratory).direct},
-	{rowEnvoy, (*laboratory).envoyAlone},
-	{rowNative, (*laboratory).native},
+	{name: rowDirect, make: (*laboratory).direct},
+	{name: rowEnvoy, make: (*laboratory).envoyAlone},
+	{name: rowNoop, make: (*laboratory).noopHop},
+	{name: rowNative, make: (*laboratory).native, postern: true},
+	{name: rowFound, make: (*laboratory).found, postern: true},
+	{name: rowUnderstood, make: (*laboratory).understood, postern: true},
+	{name: rowEnvoyReads, make: (*laboratory).envoyReads, extra: true},
+	{name: rowGoReads, make: (*laboratory).goReads, postern: true, extra: true},
+}
+
+func rowNames() []string {
+	var names []string
+	for _, r := range rows {
+		names = append(names, r.name)
+	}
+	return names
 }
 
 // targets starts the mock provider and what the wanted rows need.
@@ -104,8 +164,8 @@ func (l *laboratory) targets(ctx context.Context) (targets []load.Target, err er
 	if l.envoy, err = envoy.Find(ctx, envoy.SearchFromEnvironment()); err != nil {
 		return nil, err
 	}
-	if err := l.startMock(ctx); err != nil {
-		return nil, err
+	if l.mock, l.mockAt, err = l.startSelf(ctx, "mock provider", "upstream", "--together", fmt.Sprint(l.settings.together)); err != nil {
+		return nil, l.explain(err)
 	}
 	for _, r := range wanted {
 		target, err := r.make(l, ctx)
@@ -121,13 +181,13 @@ func (l *laboratory) targets(ctx context.Context) (targets []load.Target, err er
 func (s settings) wanted() ([]row, error) {
 	var wanted []row
 	for _, r := range rows {
-		skipped := s.skipPostern && strings.HasPrefix(r.name, "Postern")
-		if !skipped && (len(s.rows) == 0 || slices.Contains(s.rows, r.name)) {
+		asked := slices.Contains(s.rows, r.name) || len(s.rows) == 0 && !r.extra
+		if asked && !(r.postern && s.skipPostern) {
 			wanted = append(wanted, r)
 		}
 	}
 	for _, name := range s.rows {
-		if !slices.ContainsFunc(rows, func(r row) bool { return r.name == name }) {
+		if !slices.Contains(rowNames(), name) {
 			return nil, fmt.Errorf("--rows: there is no row %q", name)
 		}
 	}

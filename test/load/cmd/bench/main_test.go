@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -14,65 +17,23 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postern-proxy/postern/envoy/envoytest"
+	"github.com/postern-proxy/postern/test/gate"
 	"github.com/postern-proxy/postern/test/load"
 )
 
-// TestMain lets the bench start this test's program as its mock provider.
+// TestMain lets the bench start this test's program as one of its parts.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "upstream" {
-		if err := upstream(context.Background(), os.Args[2:]); err != nil {
+	if len(os.Args) > 1 && parts[os.Args[1]] != nil {
+		if err := dispatch(context.Background(), os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
-}
-
-func TestFlags(t *testing.T) {
-	s, err := parse(nil)
-	require.NoError(t, err)
-	assert.Equal(t, []load.Case{
-		{Connections: 1, BodyBytes: 300}, {Connections: 16, BodyBytes: 300},
-		{Connections: 1, Stream: true, BodyBytes: 300}, {Connections: 16, Stream: true, BodyBytes: 300},
-	}, s.cases())
-	wanted, err := s.wanted()
-	require.NoError(t, err)
-	assert.Len(t, wanted, len(rows))
-
-	s, err = parse([]string{"--connections", "4, 8", "--bodies=300,4096", "--answers", "streamed", "--skip-postern", "--rows", "direct,Postern native"})
-	require.NoError(t, err)
-	assert.Equal(t, []load.Case{
-		{Connections: 4, Stream: true, BodyBytes: 300}, {Connections: 8, Stream: true, BodyBytes: 300},
-		{Connections: 4, Stream: true, BodyBytes: 4096}, {Connections: 8, Stream: true, BodyBytes: 4096},
-	}, s.cases())
-	wanted, err = s.wanted()
-	require.NoError(t, err)
-	require.Len(t, wanted, 1)
-	assert.Equal(t, rowDirect, wanted[0].name)
-}
-
-func TestWrongFlags(t *testing.T) {
-	for _, arguments := range [][]string{
-		{"--rounds", "0"},
-		{"--duration", "0s"},
-		{"--requests", "-1"},
-		{"--connections", "0"},
-		{"--connections", "many"},
-		{"--bodies", "10"},
-		{"--answers", "quick"},
-		{"--no-such-flag"},
-		{"upstreem"},
-	} {
-		_, err := parse(arguments)
-		require.Error(t, err, "%v", arguments)
-	}
-	for _, arguments := range [][]string{{"--rows", "nonsense"}, {"--rows", rowNative, "--skip-postern"}} {
-		s, err := parse(arguments)
-		require.NoError(t, err)
-		_, err = s.wanted()
-		require.Error(t, err, "%v", arguments)
-	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		gate.RemoveBinary()
+		os.Exit(code)
+	}))
 }
 
 // quick are settings for a run of a second or two.
@@ -88,17 +49,58 @@ func TestBenchThroughTheRealEnvoy(t *testing.T) {
 	report, err := bench(t.Context(), quick(t, "--skip-postern", "--bodies", "300,200000"), []string{"--requests", "20"})
 	require.NoError(t, err)
 	assert.Equal(t, "bench --requests 20", report.Command)
-	assert.Equal(t, rowEnvoy, report.Baseline)
-	require.Len(t, report.Rows, 2*2*2)
+	assert.Equal(t, baselines, report.Baselines)
+	require.Len(t, report.Rows, 3*2*2)
 	for _, row := range report.Rows {
 		assert.Equal(t, 40, row.Requests)
 		assert.Contains(t, row.CPU, load.RoleUpstream)
-		assert.NotNil(t, row.ToBaseline)
+		assert.Contains(t, row.To, rowEnvoy)
 		if row.Target == rowEnvoy {
-			assert.Greater(t, row.Memory["envoy"].Resident.Median, 10.0)
+			assert.Greater(t, row.Memory[roleEnvoy].Resident.Median, 10.0)
 		}
 	}
 	assert.Contains(t, report.Markdown(), "200 KB")
+	assert.Empty(t, report.Notes, "they are about Postern")
+}
+
+// lanes are settings for a run with a Postern of this tree.
+func lanes(t *testing.T, arguments ...string) settings {
+	t.Helper()
+	return quick(t, append([]string{"--postern", gate.Binary(t)}, arguments...)...)
+}
+
+// TestEveryRowGoesItsWay: the bench itself checks it, case by case.
+func TestEveryRowGoesItsWay(t *testing.T) {
+	report, err := bench(t.Context(), lanes(t, "--bodies", "300,8000,30000", "--rows", strings.Join(rowNames(), ",")), nil)
+	require.NoError(t, err)
+	sizes := map[string][]int{}
+	for _, row := range report.Rows {
+		if !row.Stream {
+			sizes[row.Target] = append(sizes[row.Target], row.BodyBytes)
+		}
+		assert.Equal(t, row.Target != rowDirect, slices.Contains(slices.Collect(maps.Keys(row.CPU)), roleEnvoy), row.Target)
+	}
+	assert.Equal(t, []int{300, 8000}, sizes[rowNative], "larger bodies have no native lane")
+	for _, name := range rowNames() {
+		if name != rowNative {
+			assert.Equal(t, []int{300, 8000, 30_000}, sizes[name], name)
+		}
+	}
+	text := report.Markdown()
+	assert.Contains(t, text, "Compared with “no-op ext_proc”")
+	assert.Contains(t, text, "Targets: ")
+	assert.Contains(t, text, "at most 8192 bytes")
+}
+
+func TestThresholdRun(t *testing.T) {
+	s := lanes(t, "--threshold", "--bodies", "1000,64000", "--out", t.TempDir())
+	report, err := bench(t.Context(), s, nil)
+	require.NoError(t, err)
+	curve := load.NewCurve(report, rowEnvoyReads, rowGoReads)
+	require.Len(t, curve.Points, 2)
+	for _, row := range report.Rows {
+		assert.Equal(t, row.Target == rowGoReads, slices.Contains(slices.Collect(maps.Keys(row.CPU)), roleGo), row.Target)
+	}
 }
 
 func TestEverythingIsStopped(t *testing.T) {
@@ -106,7 +108,7 @@ func TestEverythingIsStopped(t *testing.T) {
 	_, err := lab.targets(t.Context())
 	lab.close()
 	require.NoError(t, err)
-	require.Len(t, lab.children, 2)
+	require.Len(t, lab.children, 4)
 	for _, c := range lab.children {
 		require.ErrorIs(t, syscall.Kill(c.pid(), 0), syscall.ESRCH, c.name)
 	}

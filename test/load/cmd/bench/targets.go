@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	_ "embed" // for the configurations
-	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"text/template"
 	"time"
@@ -19,8 +17,11 @@ import (
 	"github.com/postern-proxy/postern/test/load"
 )
 
-// model is the name in the request's body.
-const model = "bench"
+// The names in the request's body.
+const (
+	model         = "bench"
+	modelToChange = "bench-understood" // its entry asks for a system text
+)
 
 const chatPath = "/v1/chat/completions"
 
@@ -30,37 +31,37 @@ const startLimit = 60 * time.Second
 //go:embed envoy.yaml.tmpl
 var envoyTemplate string
 
-//go:embed postern.yaml.tmpl
-var posternTemplate string
-
 // places are the values of the templates.
 type places struct {
 	Listen, Upstream         string // host:port
 	ListenPort, UpstreamPort string
+	Folder                   string // for sockets
 }
 
-// startMock starts this program again as the mock provider.
-func (l *laboratory) startMock(ctx context.Context) error {
+// startSelf starts this program again as one of its parts, and gives the line that
+// the part says once it is ready.
+func (l *laboratory) startSelf(ctx context.Context, name string, arguments ...string) (*child, string, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	cmd := exec.Command(self, "upstream", "--together", fmt.Sprint(l.settings.together))
+	cmd := exec.Command(self, arguments...)
 	if _, err := cmd.StdinPipe(); err != nil { // it ends when this ends
-		return err
+		return nil, "", err
 	}
-	address := &firstLine{line: make(chan string, 1)}
-	cmd.Stdout = address
-	if l.mock, err = l.start("mock provider", cmd); err != nil {
-		return err
+	said := &firstLine{line: make(chan string, 1)}
+	cmd.Stdout = said
+	c, err := l.start(name, cmd)
+	if err != nil {
+		return nil, "", err
 	}
 	select {
-	case l.mockAt = <-address.line:
-		return nil
-	case <-l.mock.ended:
-		return l.explain(errors.New("the mock provider does not start"))
+	case line := <-said.line:
+		return c, line, nil
+	case <-c.ended:
+		return nil, "", fmt.Errorf("%s does not start", name)
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, "", context.Cause(ctx)
 	}
 }
 
@@ -87,42 +88,8 @@ func (l *laboratory) envoyAlone(ctx context.Context) (load.Target, error) {
 	if err != nil {
 		return load.Target{}, err
 	}
-	target := load.Target{URL: "http://" + address + chatPath, Model: model, Roles: l.roles(map[string][]int{"envoy": {c.pid()}})}
+	target := load.Target{URL: "http://" + address + chatPath, Model: model, Roles: l.roles(map[string][]int{roleEnvoy: {c.pid()}})}
 	return target, c.until(ctx, func(ctx context.Context) bool { return works(ctx, target) })
-}
-
-// native is Postern with everything a request needs no Go for: a signed key, the
-// model from the body, a limit, the provider's credential.
-func (l *laboratory) native(ctx context.Context) (load.Target, error) {
-	address, err := l.configure("postern.yaml", posternTemplate)
-	if err != nil {
-		return load.Target{}, err
-	}
-	data := l.file("data")
-	cmd := exec.Command(l.settings.postern, "run", "--config", l.file("postern.yaml"), "--data", data)
-	cmd.Env = append(os.Environ(), "BENCH_PROVIDER_KEY=sk-bench", "ENVOY="+l.envoy)
-	c, err := l.start("Postern", cmd)
-	if err != nil {
-		return load.Target{}, err
-	}
-	ask := load.Target{URL: "http://" + address + chatPath, Model: model}
-	if err := c.until(ctx, func(ctx context.Context) bool {
-		// The key is written once the gate is ready, so that /readyz alone says too little.
-		key, err := os.ReadFile(filepath.Join(data, "keys", "development.key"))
-		ask.Header = map[string]string{"authorization": "Bearer " + strings.TrimSpace(string(key))}
-		return err == nil && answers(ctx, "http://"+address+"/readyz") && works(ctx, ask)
-	}); err != nil {
-		return load.Target{}, err
-	}
-	children, err := load.Processes{}.Descendants(c.pid())
-	if err != nil {
-		return load.Target{}, err
-	}
-	if len(children) == 0 {
-		return load.Target{}, errors.New("Postern answers, but has no Envoy among its children") //nolint:staticcheck // a name
-	}
-	ask.Roles = l.roles(map[string][]int{"postern": {c.pid()}, "envoy": children})
-	return ask, nil
 }
 
 // configure fills a template for a free address, which it gives.
@@ -130,7 +97,7 @@ func (l *laboratory) configure(name, text string) (address string, err error) {
 	if address, err = freeAddress(); err != nil {
 		return "", err
 	}
-	p := places{Listen: address, Upstream: l.mockAt}
+	p := places{Listen: address, Upstream: l.mockAt, Folder: l.folder}
 	if _, p.ListenPort, err = net.SplitHostPort(address); err != nil {
 		return "", err
 	}

@@ -1,0 +1,18 @@
+package extproc
+
+// PlanOf is a plan with stages of a test's own.
+func PlanOf(version string, entries map[string][]Stage) *Plan {
+	return &Plan{version: version, entries: entries}
+}
+
+// Version is the plan's.
+func (p *Plan) Version() string { return p.version }
+
+// What tests of the budget need to see.
+var (
+	Take = (*Budget).take
+	Give = (*Budget).give
+)
+
+// Kept is how many versions a History remembers.
+const Kept = kept

@@ -1,0 +1,97 @@
+package lifecycle_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptrace"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/tidwall/gjson"
+
+	fake "github.com/postern-proxy/postern/test/fake/openai"
+	"github.com/postern-proxy/postern/test/gate"
+)
+
+// pair makes a certificate of the loopback address: the PEM of it and of its key, and
+// its serial number.
+func pair(t *testing.T, authority *fake.Authority) (certificate, key, serial string) {
+	t.Helper()
+	made, err := authority.Issue("127.0.0.1")
+	require.NoError(t, err)
+	private, err := x509.MarshalPKCS8PrivateKey(made.PrivateKey)
+	require.NoError(t, err)
+	leaf, err := x509.ParseCertificate(made.Certificate[0])
+	require.NoError(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: made.Certificate[0]})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
+		leaf.SerialNumber.String()
+}
+
+// certificates is a folder with tls.crt and tls.key.
+func certificates(t *testing.T) string {
+	t.Helper()
+	authority, err := fake.NewAuthority()
+	require.NoError(t, err)
+	certificate, key, _ := pair(t, authority)
+	folder := t.TempDir()
+	replace(t, filepath.Join(folder, "tls.crt"), certificate)
+	replace(t, filepath.Join(folder, "tls.key"), key)
+	return folder
+}
+
+func TestACertificateIsRotated(t *testing.T) {
+	authority, err := fake.NewAuthority()
+	require.NoError(t, err)
+	folder := t.TempDir()
+	certificateFile, keyFile := filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key")
+	place := func() (serial string) {
+		certificate, key, serial := pair(t, authority)
+		replace(t, certificateFile, certificate) // for a moment the two do not belong together
+		replace(t, keyFile, key)
+		return serial
+	}
+	old := place()
+	g := gate.Start(t, gate.Settings{Folder: folder, TLS: true, Config: `
+listen: {address: "{{address}}", tls: {certificate: "file:tls.crt", key: "file:tls.key"}}
+providers: {demo: {schema: openai, builtin: demo}}
+models: {demo: {route: [[{provider: demo}]]}}
+`})
+	assert.NotEmpty(t, gjson.Get(paste(t, g, asPrinted), "choices.0.message.content").String())
+
+	trusting := func(c *http.Client) *http.Client {
+		c.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: authority.Pool()}
+		return c
+	}
+	shown := func(c *http.Client) (serial string, reused bool) {
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
+			reused = got.Reused
+			serial = got.Conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String()
+		}})
+		a, err := ask(ctx, c, g, chatPath, chatBody("demo", ""))
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, a.status, a.body)
+		return serial, reused
+	}
+	kept := trusting(client(t))
+	serial, _ := shown(kept)
+	require.Equal(t, old, serial)
+
+	renewed := place()
+	require.Eventually(t, func() bool {
+		serial, _ := shown(trusting(gate.Client()))
+		return serial == renewed
+	}, soon, glance, "the new certificate is not in use")
+	serial, reused := shown(kept)
+	assert.Equal(t, old, serial, "the kept connection is the one from before")
+	assert.True(t, reused)
+	requireOneListener(t, g)
+	require.Eventually(t, func() bool { return run(t, "status", "--data", g.Data).code == 0 }, soon, glance)
+}
+
+// trustAll is for tests that are about something else.
+func trustAll() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	_ "embed" // for the configuration
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/postern-proxy/postern/test/load"
+)
+
+//go:embed postern.yaml.tmpl
+var posternTemplate string
+
+// providerKey is the mock provider's, by its reference in the configuration.
+const providerKey = "BENCH_PROVIDER_KEY"
+
+// shared is the one Postern that all lanes share.
+type shared struct {
+	target    load.Target // without a name and a way
+	admin     string      // its Envoy's socket
+	process   string      // its ext_proc service's
+	pid       int
+	threshold int // the largest body in bytes whose model Envoy reads
+}
+
+// native is Postern with everything a request needs no Go for: a signed key, the
+// model from the body, a limit, the provider's credential. Larger bodies have no
+// such lane.
+func (l *laboratory) native(ctx context.Context) (load.Target, error) {
+	g, err := l.postern(ctx)
+	if err != nil {
+		return load.Target{}, err
+	}
+	target := g.target
+	target.Largest = g.threshold
+	target.Check = way{admin: g.admin, passes: always(throughEnvoy)}.check
+	return target, nil
+}
+
+// found is the same model, whose name Go finds. Small bodies go this way if their
+// length is not said before; large ones always do.
+func (l *laboratory) found(ctx context.Context) (load.Target, error) {
+	g, err := l.postern(ctx)
+	if err != nil {
+		return load.Target{}, err
+	}
+	target := g.target
+	target.ChunkedUpTo = g.threshold
+	target.Check = way{admin: g.admin, passes: always(throughFind)}.check
+	return target, nil
+}
+
+// understood is a model whose requests Go changes. A large body's name is found by Go
+// before.
+func (l *laboratory) understood(ctx context.Context) (load.Target, error) {
+	g, err := l.postern(ctx)
+	if err != nil {
+		return load.Target{}, err
+	}
+	target := g.target
+	target.Model = modelToChange
+	target.Check = way{admin: g.admin, passes: func(size int) []string {
+		if size > g.threshold {
+			return []string{throughFind, throughUnderstand}
+		}
+		return []string{throughEnvoy, throughUnderstand}
+	}}.check
+	return target, nil
+}
+
+// postern starts Postern, unless a lane before has done so.
+func (l *laboratory) postern(ctx context.Context) (*shared, error) {
+	if l.gate != nil {
+		return l.gate, nil
+	}
+	address, err := l.configure("postern.yaml", posternTemplate)
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := l.compile("postern.yaml", nil, "")
+	if err != nil {
+		return nil, err
+	}
+	g := &shared{target: load.Target{URL: "http://" + address + chatPath, Model: model}}
+	if g.threshold, err = threshold(compiled); err != nil {
+		return nil, err
+	}
+	data := l.file("data")
+	cmd := exec.Command(l.settings.postern, "run", "--config", l.file("postern.yaml"), "--data", data)
+	cmd.Env = append(os.Environ(), providerKey+"=sk-bench", "ENVOY="+l.envoy)
+	c, err := l.start("Postern", cmd)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.until(ctx, func(ctx context.Context) bool {
+		// The key is written once the gate is ready, so that /readyz alone says too little.
+		key, err := os.ReadFile(filepath.Join(data, "keys", "development.key"))
+		g.target.Header = bearer(strings.TrimSpace(string(key)))
+		return err == nil && answers(ctx, "http://"+address+"/readyz") && works(ctx, g.target)
+	}); err != nil {
+		return nil, err
+	}
+	sockets, err := os.ReadFile(filepath.Join(data, "run", "folder"))
+	if err != nil {
+		return nil, err
+	}
+	g.pid = c.pid()
+	g.admin, g.process = filepath.Join(string(sockets), "admin.sock"), filepath.Join(string(sockets), "process.sock")
+	children, err := load.Processes{}.Descendants(c.pid())
+	if err != nil {
+		return nil, err
+	}
+	if len(children) == 0 {
+		return nil, errors.New("Postern answers, but has no Envoy among its children") //nolint:staticcheck // a name
+	}
+	g.target.Roles = l.roles(map[string][]int{roleGo: {g.pid}, roleEnvoy: children})
+	l.gate = g
+	return g, nil
+}
+
+func bearer(token string) map[string]string {
+	return map[string]string{"authorization": "Bearer " + token}
+}

@@ -1,0 +1,199 @@
+package usage
+
+import (
+	"strings"
+	"time"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	data "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// Where things stand in an entry's metadata, and the header and the tag of the
+// configuration version.
+const (
+	MetadataUsage   = "postern.usage"   // input, output, total, cached, reasoning, model: what the provider said
+	MetadataRequest = "postern.request" // model, lane: what was read of the request
+	metadataKeys    = "envoy.filters.http.jwt_authn"
+	claims          = "jwt"
+	headerConfig    = "x-postern-config"
+	headerType      = "content-type"
+)
+
+// Decoder turns entries of Envoy's access log into requests and attempts. Every value
+// in an entry may be missing, wrong or hostile; none makes it fail.
+type Decoder struct {
+	// Name is the provider's name for the model where the cluster does not say it:
+	// all providers of the entry share one. Empty, or nil: the name asked.
+	Name func(entry, asked string) string
+	// Lane is the way of a request of this body size where the entry does not say
+	// it. nil: not known.
+	Lane func(entry string, body int64) Lane
+	// Prices are the current ones; nil: none is known.
+	Prices func() Prices
+}
+
+// Request reads the entry of a finished request. Its attempts are not in it, and its
+// tokens and cost are not decided yet.
+func (d *Decoder) Request(e *data.HTTPAccessLogEntry) Request {
+	common, response := e.GetCommonProperties(), e.GetResponse()
+	r := Request{
+		ID:        requestID(e),
+		Time:      start(common),
+		Endpoint:  endpointOf(path(e.GetRequest())),
+		Status:    status(response),
+		Flags:     flagText(common.GetResponseFlags()),
+		Details:   clean(response.GetResponseCodeDetails(), maxDetails),
+		Aborted:   left(common.GetResponseFlags()),
+		Tried:     int(min(common.GetUpstreamRequestAttemptCount(), maxAttempts)),
+		FirstByte: span(common.GetTimeToFirstDownstreamTxByte()),
+		Duration:  total(common),
+		BytesIn:   size(e.GetRequest().GetRequestBodyBytes()),
+		BytesOut:  size(response.GetResponseBodyBytes()),
+		Config:    clean(first(response.GetResponseHeaders()[headerConfig], common.GetCustomTags()["config"]), maxID),
+		Stream:    strings.HasPrefix(strings.ToLower(response.GetResponseHeaders()[headerType]), "text/event-stream"),
+	}
+	r.Route, r.Entry = strings.CutPrefix(clean(common.GetRouteName(), maxName), modelRoute)
+	d.metadata(&r, common)
+	provider, model, pattern := target(common.GetUpstreamCluster())
+	r.Provider, r.Model = provider, fill(model, pattern, r.Asked)
+	d.name(&r)
+	if r.Lane == "" && d.Lane != nil && r.Entry {
+		r.Lane = d.Lane(r.Route, r.BytesIn)
+	}
+	r.Blame = blame(r.Status, r.Details, common.GetResponseFlags(), provider != "")
+	r.Reason = reasonOf(&r)
+	return r
+}
+
+// metadata reads who asked, what was read of the request and what the provider said.
+func (d *Decoder) metadata(r *Request, common *data.AccessLogCommon) {
+	tags := common.GetCustomTags()
+	key := fields(common.GetMetadata(), metadataKeys)[claims].GetStructValue().GetFields()
+	r.Tenant = text(key["tenant"], maxName)
+	r.Key = text(key["jti"], maxName)
+	r.User = text(key["sub"], maxName)
+	r.Tier = text(key["tier"], maxName)
+	asked := fields(common.GetMetadata(), MetadataRequest)
+	r.Asked = first(text(asked["model"], maxName), clean(tags["model"], maxName))
+	switch lane := Lane(first(text(asked["lane"], maxName), tags["lane"])); lane {
+	case Native, Found, Understood:
+		r.Lane = lane
+	}
+	said := fields(common.GetMetadata(), MetadataUsage)
+	r.Answered = text(said["model"], maxName)
+	r.found = readUsage(said)
+}
+
+// name fills in the model's names where the entry leaves them open.
+func (d *Decoder) name(r *Request) {
+	if r.Asked == "" && r.Entry && !strings.HasSuffix(r.Route, "*") {
+		r.Asked = r.Route
+	}
+	if r.Provider == "" || r.Model != "" {
+		return
+	}
+	if d.Name != nil && r.Entry {
+		r.Model = clean(d.Name(r.Route, r.Asked), maxName)
+	}
+	if r.Model == "" {
+		r.Model = r.Asked
+	}
+}
+
+// Attempt reads the entry of one attempt.
+func (d *Decoder) Attempt(e *data.HTTPAccessLogEntry) Attempt {
+	common, response := e.GetCommonProperties(), e.GetResponse()
+	a := Attempt{
+		RequestID: requestID(e),
+		Time:      start(common),
+		Status:    status(response),
+		Flags:     flagText(common.GetResponseFlags()),
+		Details:   clean(response.GetResponseCodeDetails(), maxDetails),
+		Aborted:   left(common.GetResponseFlags()),
+		FirstByte: span(common.GetTimeToFirstUpstreamRxByte()),
+		Duration:  total(common),
+		BytesIn:   size(response.GetResponseBodyBytes()),
+		BytesOut:  size(e.GetRequest().GetRequestBodyBytes()),
+		number:    common.GetUpstreamRequestAttemptCount(),
+		found:     readUsage(fields(common.GetMetadata(), MetadataUsage)),
+	}
+	a.Provider, a.Model, a.pattern = target(common.GetUpstreamCluster())
+	details := a.Details
+	if details == "" && a.Status != 0 {
+		details = viaUpstream // an attempt's entry has details only of what went wrong
+	}
+	a.Blame = blame(a.Status, details, common.GetResponseFlags(), true)
+	return a
+}
+
+// Finish decides what depends on all of a request's entries: names of the models,
+// tokens and cost.
+func (d *Decoder) Finish(r *Request) {
+	for i := range r.Attempts {
+		a := &r.Attempts[i]
+		if a.Model = fill(a.Model, a.pattern, r.Asked); a.Model == "" {
+			a.Model = r.Model
+		}
+	}
+	said := r.found
+	// A filter that reads the answer for one attempt notes it with that attempt.
+	if n := len(r.Attempts); !said.any() && n > 0 {
+		said = r.Attempts[n-1].found
+	}
+	r.Tokens = count(r, said)
+	var prices Prices
+	if d.Prices != nil {
+		prices = d.Prices()
+	}
+	r.Cost = cost(prices, r)
+}
+
+// requestID is what both kinds of entry have in common.
+func requestID(e *data.HTTPAccessLogEntry) string {
+	return clean(first(e.GetRequest().GetRequestId(), e.GetCommonProperties().GetStreamId()), maxID)
+}
+
+// start is when it began; the zero time if the entry does not say it.
+func start(common *data.AccessLogCommon) time.Time {
+	if stamp := common.GetStartTime(); stamp.IsValid() {
+		return stamp.AsTime()
+	}
+	return time.Time{}
+}
+
+// total is the whole duration: what Envoy says, or else the last byte's time.
+func total(common *data.AccessLogCommon) time.Duration {
+	if d := common.GetDuration(); d != nil {
+		return span(d)
+	}
+	return max(
+		span(common.GetTimeToLastDownstreamTxByte()),
+		span(common.GetTimeToLastUpstreamRxByte()))
+}
+
+// status is the answer's; 0 if there was none or it is no HTTP status.
+func status(response *data.HTTPResponseProperties) int {
+	if code := response.GetResponseCode().GetValue(); code >= 100 && code <= 599 {
+		return int(code)
+	}
+	return 0
+}
+
+// path is the client's where Envoy noted it, else what went upstream.
+func path(request *data.HTTPRequestProperties) string {
+	return first(request.GetOriginalPath(), request.GetPath())
+}
+
+func fields(m *core.Metadata, namespace string) map[string]*structpb.Value {
+	return m.GetFilterMetadata()[namespace].GetFields()
+}
+
+func first(texts ...string) string {
+	for _, candidate := range texts {
+		if candidate != "" {
+			return candidate
+		}
+	}
+	return ""
+}

@@ -1,0 +1,3 @@
+package usage
+
+const maxAttempts = 256

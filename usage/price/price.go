@@ -1,0 +1,134 @@
+// Package price is the one home of prices: what a model's tokens cost, by vendor and
+// model, from a small dated table and what the configuration says over it.
+//
+// The invariant: an unknown price is unknown, never 0. An amount is given only if the
+// rate of every token that was used is known; amounts are whole picodollars, so that
+// sums are exact. The table is validated by Load, all faults at once.
+//
+// A Table does not change after New or Load: it is safe for concurrent use.
+package price
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Quote is the price of a model as people write it, in US dollars per million tokens
+// ("0.15"). Empty is not known; "-" is that the model has no such tokens; "0" is free.
+type Quote struct {
+	Input  string
+	Cached string // input tokens that the provider had in its cache
+	Output string
+	UpTo   int64 // holds for prompts of at most so many tokens; 0: for all
+}
+
+// Tokens are what a request used. Cached is a part of Input.
+type Tokens struct {
+	Input, Cached, Output int64
+}
+
+// Settings are what a configuration says of prices.
+type Settings struct {
+	// Vendors maps a configured provider's name to the vendor whose price list it
+	// has: {"eu": "openai"}. A provider that is not in it is its own vendor.
+	Vendors map[string]string
+	// Quotes stand over the table: by "provider/model" as configured, or
+	// "vendor/model".
+	Quotes map[string]Quote
+}
+
+// Table finds prices.
+type Table struct {
+	vendors map[string]string
+	rates   map[name]rates
+}
+
+type name struct{ vendor, model string }
+
+// dated is the suffix of a pinned OpenAI model: gpt-4o-mini-2024-07-18.
+var dated = regexp.MustCompile(`-20[0-9]{2}-[0-9]{2}-[0-9]{2}$`)
+
+// regions are the prefixes of Bedrock's cross-region profiles, which cost what the
+// model costs. Others (us-gov.) have prices of their own.
+var regions = []string{"us.", "eu.", "global."}
+
+// Cost is what the tokens cost at a configured provider under its own name for the
+// model; known is false if that cannot be said for all of them.
+func (t *Table) Cost(provider, model string, used Tokens) (amount Money, known bool) {
+	if used.Input < 0 || used.Output < 0 || used.Cached < 0 || used.Cached > used.Input {
+		return 0, false
+	}
+	found, ok := t.find(provider, model)
+	if !ok || found.upTo > 0 && used.Input > found.upTo {
+		return 0, false
+	}
+	for _, part := range []struct {
+		of     rate
+		tokens int64
+	}{
+		{found.input, used.Input - used.Cached}, {found.cached, used.Cached}, {found.output, used.Output},
+	} {
+		if part.tokens == 0 {
+			continue
+		}
+		cost, fits := part.of.each.times(part.tokens)
+		if !part.of.known || !fits {
+			return 0, false
+		}
+		if amount = amount.Plus(cost); amount == maxMoney {
+			return 0, false
+		}
+	}
+	return amount, true
+}
+
+// Known says that the table has a price for the model.
+func (t *Table) Known(provider, model string) bool {
+	_, ok := t.find(provider, model)
+	return ok
+}
+
+// Models are the models' names in the table, sorted, each once.
+func (t *Table) Models() []string {
+	all := map[string]bool{}
+	for n := range t.rates {
+		all[n.model] = true
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// find looks for the name as it is, first in what the configuration says of the
+// provider, and then for the name without its date or region.
+func (t *Table) find(provider, model string) (rates, bool) {
+	vendor := provider
+	if mapped, ok := t.vendors[provider]; ok {
+		vendor = mapped
+	}
+	for _, candidate := range candidates(vendor, model) {
+		for _, whose := range []string{provider, vendor} {
+			if found, ok := t.rates[name{whose, candidate}]; ok {
+				return found, true
+			}
+		}
+	}
+	return rates{}, false
+}
+
+func candidates(vendor, model string) []string {
+	all := []string{model}
+	switch vendor {
+	case bedrock:
+		for _, region := range regions {
+			if base, ok := strings.CutPrefix(model, region); ok {
+				return append(all, base)
+			}
+		}
+	default:
+		if at := dated.FindStringIndex(model); at != nil {
+			all = append(all, model[:at[0]])
+		}
+	}
+	return all
+}

@@ -1,0 +1,224 @@
+package xds
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	credential "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
+	process "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	mutation "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	codec "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
+	upstream "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postern-proxy/postern/config"
+)
+
+func TestLiteral(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                 "",
+		"plain":            "plain",
+		"50%":              "50%%",
+		"%REQ(cookie)%":    "%%REQ(cookie)%%",
+		"%%":               "%%%%",
+		"Zürich 100 % süß": "Zürich 100 %% süß",
+	} {
+		assert.Equal(t, want, literal(text), text)
+		assert.Equal(t, text, strings.ReplaceAll(literal(text), "%%", "%"), "as Envoy reads it again")
+	}
+}
+
+func TestAuthorityAndPort(t *testing.T) {
+	for text, want := range map[string]struct {
+		authority string
+		port      uint32
+	}{
+		"https://api.openai.com/v1":     {"api.openai.com", 443},
+		"https://api.openai.com:443/v1": {"api.openai.com", 443},
+		"https://api.openai.com:80":     {"api.openai.com:80", 80},
+		"https://api.openai.com:8443":   {"api.openai.com:8443", 8443},
+		"http://localhost":              {"localhost", 80},
+		"http://localhost:80":           {"localhost", 80},
+		"http://localhost:443":          {"localhost:443", 443},
+		"http://localhost:8080/":        {"localhost:8080", 8080},
+		"http://127.0.0.1:80":           {"127.0.0.1", 80},
+		"http://[::1]":                  {"[::1]", 80},
+		"http://[::1]:80":               {"[::1]", 80},
+		"https://[2001:db8::443]:443":   {"[2001:db8::443]", 443},
+		"https://[2001:db8::1]:8443":    {"[2001:db8::1]:8443", 8443},
+		"HTTPS://api.openai.com:443":    {"api.openai.com", 443},
+		"http://host:65535":             {"host:65535", 65535},
+	} {
+		u, err := url.Parse(text)
+		require.NoError(t, err)
+		assert.Equal(t, want.authority, authority(u), text)
+		assert.Equal(t, want.port, port(u), text)
+	}
+}
+
+func TestCustomHeadersAreThoseOfAllProviders(t *testing.T) {
+	cfg := &config.Config{Providers: map[string]*config.Provider{
+		"a": {Headers: map[string]string{"X-Zone": "1", "OpenAI-Beta": "x"}},
+		"b": {Headers: map[string]string{"x-zone": "2", "X-Account": "3"}},
+		"c": {},
+	}}
+	assert.Equal(t, []string{"openai-beta", "x-account", "x-zone"}, customHeaders(cfg))
+	assert.Empty(t, customHeaders(&config.Config{}))
+}
+
+// manyProviders differ in all that a chain may depend on: a key or none, headers of
+// their own, a name for the model.
+const manyProviders = `
+providers:
+  keyed: {schema: openai, url: "https://a.example/v1", key: "${A_KEY}"}
+  keyless: {schema: openai, url: "https://b.example/v1"}
+  account: {schema: openai, url: "https://c.example/v1", key: "${C_KEY}", headers: {OpenAI-Organization: org-1, X-Zone: "50%"}}
+  beta: {schema: openai, url: "http://127.0.0.1:9/v1", headers: {x-zone: other, OpenAI-Beta: assistants=v2}}
+  demo: {schema: openai, builtin: demo}
+models:
+  m: {route: [[{provider: keyed, model: x}, {provider: keyless}], [{provider: account}, {provider: beta, model: y}, {provider: demo}]]}
+  "p/*": {route: [[{provider: keyed, model: "*"}], [{provider: beta}]]}
+`
+
+// chain is what one provider's filters do to a request's headers.
+type chain struct {
+	name     string
+	steps    []step
+	prefixes []string // whole families that are removed
+}
+
+// step sets a header, or removes it.
+type step struct {
+	header, value string
+	sets          bool
+}
+
+// chains are those of all the providers' clusters, read from the snapshot as Envoy
+// would read them.
+func chains(t *testing.T) []chain {
+	t.Helper()
+	_, snapshot := compiled(t, manyProviders)
+	var all []chain
+	for _, name := range names(snapshot.GetResources(resource.ClusterType)) {
+		if !strings.HasPrefix(name, clusterProvider) {
+			continue
+		}
+		c := snapshot.GetResources(resource.ClusterType)[name].(*cluster.Cluster)
+		options := new(upstream.HttpProtocolOptions)
+		require.NoError(t, c.GetTypedExtensionProtocolOptions()[protocolOptions].UnmarshalTo(options))
+		ch := chain{name: name}
+		for _, f := range options.GetHttpFilters() {
+			m, err := f.GetTypedConfig().UnmarshalNew()
+			require.NoError(t, err)
+			ch.read(t, m)
+		}
+		all = append(all, ch)
+	}
+	require.Len(t, all, 8, "five plain ones, and one for each name")
+	return all
+}
+
+func (ch *chain) read(t *testing.T, filter any) {
+	t.Helper()
+	switch f := filter.(type) {
+	case *credential.CredentialInjector:
+		require.True(t, f.GetOverwrite(), "%s: another provider's key would stay", ch.name)
+		ch.steps = append(ch.steps, step{"authorization", "the key", true})
+	case *process.ExternalProcessor: // writes the name, and the length with it
+		ch.steps = append(ch.steps, step{"content-length", "the new one", true})
+	case *codec.UpstreamCodec:
+	case *mutation.HeaderMutation:
+		for _, m := range f.GetMutations().GetRequestMutations() {
+			switch {
+			case m.GetRemove() != "":
+				ch.steps = append(ch.steps, step{header: m.GetRemove()})
+			case m.GetRemoveOnMatch() != nil:
+				require.NotEmpty(t, m.GetRemoveOnMatch().GetKeyMatcher().GetPrefix())
+				ch.prefixes = append(ch.prefixes, m.GetRemoveOnMatch().GetKeyMatcher().GetPrefix())
+			case m.GetAppend() != nil:
+				action := m.GetAppend().GetAppendAction()
+				require.Contains(t, []core.HeaderValueOption_HeaderAppendAction{
+					core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD, core.HeaderValueOption_OVERWRITE_IF_EXISTS,
+				}, action, "%s adds a second value", ch.name)
+				h := m.GetAppend().GetHeader()
+				ch.steps = append(ch.steps, step{strings.ToLower(h.GetKey()), h.GetValue(), true})
+			default:
+				require.Fail(t, "a mutation of another kind", "%v", m)
+			}
+		}
+	default:
+		require.Fail(t, "a filter of another kind", "%T: say here which headers it changes", f)
+	}
+}
+
+// last is what a chain does to a header in the end; nil if it leaves it alone.
+func (ch *chain) last(header string) *step {
+	for _, s := range slices.Backward(ch.steps) {
+		if s.header == header {
+			return &s
+		}
+	}
+	for _, family := range ch.prefixes {
+		if strings.HasPrefix(header, family) {
+			return &step{header: header}
+		}
+	}
+	return nil
+}
+
+// An attempt inherits the headers of the attempt before it, so what one provider's
+// chain sets must be removed or set again by every other's.
+func TestNoProviderSeesWhatAnotherWasSent(t *testing.T) {
+	all := chains(t)
+	for _, one := range all {
+		for _, s := range one.steps {
+			if !s.sets {
+				continue
+			}
+			for _, other := range all {
+				require.NotNil(t, other.last(s.header), "%s sets %s, which %s passes on", one.name, s.header, other.name)
+			}
+		}
+	}
+}
+
+func TestEachProviderIsSentItsOwn(t *testing.T) {
+	for _, ch := range chains(t) {
+		provider, _, _ := strings.Cut(strings.TrimPrefix(ch.name, clusterProvider), "=")
+		keyed := provider == "keyed" || provider == "account"
+		assert.Equal(t, keyed, ch.last("authorization").sets, "%s: authorization", ch.name)
+		want := map[string]map[string]string{
+			"account": {"openai-organization": "org-1", "x-zone": "50%%"},
+			"beta":    {"x-zone": "other", "openai-beta": "assistants=v2"},
+		}[provider]
+		for _, header := range []string{"openai-organization", "x-zone", "openai-beta"} {
+			got := ch.last(header)
+			require.NotNil(t, got, "%s: %s", ch.name, header)
+			assert.Equal(t, want[header], got.value, "%s: %s", ch.name, header)
+			assert.Equal(t, want[header] != "", got.sets, "%s: %s", ch.name, header)
+		}
+	}
+}
+
+func TestNothingOfTheClientsAccountIsForwarded(t *testing.T) {
+	for _, ch := range chains(t) {
+		for _, header := range []string{
+			"Authorization", "Cookie", "Proxy-Authorization", "X-Api-Key", "Api-Key", "Forwarded", "Via",
+			"X-Forwarded-For", "X-Forwarded-Proto", "X-Envoy-Original-Path", "X-Postern-Tenant", "X-Postern-Model",
+		} {
+			header = strings.ToLower(http.CanonicalHeaderKey(header))
+			got := ch.last(header)
+			require.NotNil(t, got, "%s passes %s on", ch.name, header)
+			if got.sets {
+				assert.Equal(t, "the key", got.value, "%s: %s", ch.name, header)
+			}
+		}
+	}
+}
