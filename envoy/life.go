@@ -61,7 +61,7 @@ func (s *Supervisor) live(ctx context.Context, config string) life {
 			became, since = nil, time.Now()
 			s.tell(Event{State: Ready})
 		case <-s.stop:
-			s.drain(ctx, c, !since.IsZero())
+			s.drain(ctx, c, !since.IsZero() || s.ready(ctx))
 			return life{pid: pid, stopped: true}
 		case <-c.done:
 			// Asked to stop and ended by itself in the same moment: no crash.
@@ -72,6 +72,14 @@ func (s *Supervisor) live(ctx context.Context, config string) life {
 			return l
 		}
 	}
+}
+
+// ready asks once more: clients may have found an open door that nobody here has seen
+// yet.
+func (s *Supervisor) ready(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, drainCall)
+	defer cancel()
+	return s.set.Admin.Ready(ctx) == nil
 }
 
 // awaitReady gives a channel that is closed when Envoy is ready or ctx ends.

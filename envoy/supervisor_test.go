@@ -152,6 +152,29 @@ func TestAStopLetsRunningStreamsEnd(t *testing.T) {
 	r.Kill()
 }
 
+// Clients may find the open door before the supervisor does.
+func TestAStopBeforeReadinessWasSeenLetsRunningStreamsEnd(t *testing.T) {
+	opened := make(chan struct{})
+	r := newRig(t, func(s *envoy.SupervisorSettings) {
+		s.OnState = func(event envoy.Event) {
+			if event.State == envoy.Starting {
+				<-opened // the supervisor does not look before
+			}
+		}
+	})
+	r.start(t.Context(), t)
+	require.Eventually(t, func() bool { return r.admin.Ready(t.Context()) == nil }, wait, tick)
+	body := r.stream(t)
+	r.Stop()
+	close(opened)
+	assert.Never(t, func() bool { return len(r.result) > 0 }, 300*time.Millisecond, tick, "the stream still runs")
+	r.finish()
+	tail, err := io.ReadAll(body)
+	require.NoError(t, err)
+	assert.Equal(t, "last\n", string(tail))
+	require.NoError(t, receive(t, r.result))
+}
+
 func TestAStopIsBounded(t *testing.T) {
 	r := newRig(t, func(s *envoy.SupervisorSettings) { s.DrainTimeout = 400 * time.Millisecond })
 	r.start(t.Context(), t)

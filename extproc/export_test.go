@@ -14,5 +14,8 @@ var (
 	Give = (*Budget).give
 )
 
+// Copies is how often the budget counts a body.
+const Copies = copies
+
 // Kept is how many versions a History remembers.
 const Kept = kept

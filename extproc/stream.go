@@ -63,7 +63,7 @@ func (st *stream) requestHeaders(in *pb.HttpHeaders) (*pb.ProcessingResponse, er
 		return st.refuse(fault.New("extproc", fault.Unavailable,
 			"The gateway holds as many large requests as it can. Try again shortly.")), nil
 	}
-	st.held = need
+	st.held += need
 	return continueHeaders, nil
 }
 

@@ -94,18 +94,25 @@ type found struct {
 var nothing = found{-1, -1, -1, -1, -1}
 
 // any says that enough was found to know something of what is charged.
-func (f found) any() bool { return f.input >= 0 || f.output >= 0 }
+func (f found) any() bool { return f.input >= 0 || f.output >= 0 || f.total >= 0 }
 
 // tokens fills what is missing from the total, and then from the estimate.
 func (f found) tokens(r *Request, guess Tokens) Tokens {
+	if r.Endpoint == Embeddings {
+		f.output = 0
+	}
+	if f.input < 0 && f.output < 0 { // only the total: its parts are guessed
+		in := min(guess.Input.N, f.total)
+		return Tokens{
+			Input:  Count{N: in, Source: Estimated},
+			Output: Count{N: f.total - in, Source: Estimated},
+		}
+	}
 	if f.total >= 0 && f.output < 0 && f.total >= f.input {
 		f.output = f.total - f.input
 	}
 	if f.total >= 0 && f.input < 0 && f.total >= f.output {
 		f.input = f.total - f.output
-	}
-	if r.Endpoint == Embeddings {
-		f.output = 0
 	}
 	t := Tokens{Input: guess.Input, Output: guess.Output}
 	if f.input >= 0 {

@@ -2,6 +2,7 @@ package xds
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -38,6 +39,7 @@ type Server struct {
 	current *cache.Snapshot
 	retired *retired
 	timer   *time.Timer
+	stopped bool
 	now     func() time.Time
 }
 
@@ -62,7 +64,7 @@ func NewServer(log *slog.Logger) *Server {
 
 // Serve answers Envoys on l until Stop. It gives nil after Stop.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.grpc.Serve(l); err != nil {
+	if err := s.grpc.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("xds.Serve: %w", err)
 	}
 	return nil
@@ -73,6 +75,7 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) Stop() {
 	s.stopOnce.Do(func() {
 		s.mu.Lock()
+		s.stopped = true
 		if s.timer != nil {
 			s.timer.Stop()
 		}
@@ -101,7 +104,7 @@ func (s *Server) publish(ctx context.Context) error {
 		s.timer.Stop()
 	}
 	merged, next := s.retired.merge(s.current, s.now())
-	if !next.IsZero() {
+	if !next.IsZero() && !s.stopped {
 		s.timer = time.AfterFunc(next.Sub(s.now())+time.Millisecond, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -302,6 +302,17 @@ func TestStopWithoutServe(*testing.T) {
 	s.Stop()
 }
 
+func TestServeAndSetAfterStop(t *testing.T) {
+	s := NewServer(slog.New(slog.DiscardHandler))
+	s.Stop()
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "ads.sock"))
+	require.NoError(t, err)
+	require.NoError(t, s.Serve(l))
+	require.NoError(t, s.Set(t.Context(), snapshotOf(t, "1", "a"), time.Hour))
+	require.NoError(t, s.Set(t.Context(), snapshotOf(t, "2"), time.Hour))
+	assert.Nil(t, s.timer, "nothing comes back after Stop")
+}
+
 // Snapshots come while Envoys do: for the race detector.
 func TestSetWhileEnvoysComeAndGo(t *testing.T) {
 	s, socket := listening(t)

@@ -125,11 +125,13 @@ func (s *status) OnStreamDeltaRequest(id int64, r *discovery.DeltaDiscoveryReque
 		return nil
 	}
 	c.refusals++
-	c.refused[answered.kind] = Refusal{
-		Type: answered.kind, Version: answered.version, Reason: reason(detail.GetMessage()), At: s.now(),
+	why := reason(detail.GetMessage())
+	if answered.kind == "Secret" { // Envoy may print what it refused
+		why = "the secret is not valid (a certificate or key that is no PEM, or do not belong together)"
 	}
+	c.refused[answered.kind] = Refusal{Type: answered.kind, Version: answered.version, Reason: why, At: s.now()}
 	s.log.Error("Envoy refused a configuration and keeps the one before",
-		"node", c.node, "type", answered.kind, "version", answered.version, "reason", reason(detail.GetMessage()))
+		"node", c.node, "type", answered.kind, "version", answered.version, "reason", why)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package xds
 
 import (
 	"bytes"
+	"encoding/json"
 	"log/slog"
 	"strings"
 	"testing"
@@ -57,7 +58,7 @@ func TestStatusOfNobody(t *testing.T) {
 	s := h.get()
 	assert.NotNil(t, s.Envoys, "an empty list, not null, in JSON")
 	assert.Empty(t, s.Envoys)
-	assert.NoError(t, s.Refused())
+	require.NoError(t, s.Refused())
 	h.offer(snapshotOf(t, "7", "a"))
 	assert.Equal(t, "7", h.get().Offered)
 }
@@ -158,6 +159,21 @@ func TestEachEnvoyIsItsOwn(t *testing.T) {
 	h.send(2, resource.ClusterType, "v2", "n2") // a late callback
 	h.answer(t, 2, "n2", "bad")
 	assert.Len(t, h.get().Envoys, 1)
+}
+
+func TestARefusedSecretIsNotShown(t *testing.T) {
+	const secret = "sk-a-secret-that-must-not-show"
+	h := newHeard(t)
+	h.open(t, 1)
+	h.send(1, resource.SecretType, "v1", "n1")
+	h.answer(t, 1, "n1", `Proto constraint validation failed: generic_secret { secret { inline_string: "Bearer `+secret+`" } }`)
+	shown, err := json.Marshal(h.get())
+	require.NoError(t, err)
+	assert.NotContains(t, string(shown), secret)
+	assert.NotContains(t, h.log.String(), secret)
+	require.Error(t, h.get().Refused(), "that it was refused is told")
+	assert.NotContains(t, h.get().Refused().Error(), secret)
+	assert.Contains(t, h.get().Refused().Error(), "Secret of version v1")
 }
 
 func TestAReasonIsShortAndOneLine(t *testing.T) {

@@ -44,7 +44,7 @@ Edit %[6]s while it runs; Ctrl-C stops it.
 // firstBody is the body of the example line, as one word of a shell: a model may be
 // called anything.
 func firstBody(model string) string {
-	name, _ := json.Marshal(model) // a text always has a JSON form
+	name, _ := json.Marshal(model) //nolint:errchkjson // a text always has a JSON form
 	body := fmt.Sprintf(`{"model": %s, "messages": [{"role": "user", "content": "Hello!"}]}`, name)
 	return "'" + strings.ReplaceAll(body, "'", `'\''`) + "'"
 }

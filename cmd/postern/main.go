@@ -20,18 +20,27 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	// After the first signal the next one ends the process at once, and the
-	// kernel ends Envoy with it.
-	context.AfterFunc(ctx, stop)
-	if err := command().ExecuteContext(ctx); err != nil {
+	if err := command().ExecuteContext(untilAsked()); err != nil {
 		if _, read := errors.AsType[told](err); !read {
 			fmt.Fprintf(os.Stderr, "postern: %s\n", err)
 		}
-		stop()
-		os.Exit(1) //nolint:gocritic // stop was called
+		os.Exit(1)
 	}
+}
+
+// untilAsked is a context that ends with the first Ctrl-C or SIGTERM. The second ends
+// the process at once, however soon it comes, and the kernel ends Envoy with it.
+func untilAsked() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	asked := make(chan os.Signal, 2)
+	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-asked
+		cancel()
+		<-asked
+		os.Exit(128 + int(syscall.SIGINT))
+	}()
+	return ctx
 }
 
 // told is an error whose text the person has already read.

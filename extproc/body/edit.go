@@ -1,6 +1,7 @@
 package body
 
 import (
+	"bytes"
 	"encoding/json"
 )
 
@@ -45,6 +46,9 @@ func Quote(text string) []byte {
 		out = append(out, text...)
 		return append(out, '"')
 	}
-	quoted, _ := json.Marshal(text) //nolint:errchkjson // a string: cannot fail
-	return quoted
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false) // nobody reads this as HTML
+	_ = encoder.Encode(text)     //nolint:errchkjson // a string: cannot fail
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }

@@ -103,7 +103,7 @@ func Launch(t testing.TB, s Settings) *Gate {
 // Environment is what a gate sees of the test's own: the least it needs.
 func Environment(t testing.TB) []string {
 	t.Helper()
-	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "ENVOY=" + envoytest.Binary(t), "GORACE=halt_on_error=1"}
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "ENVOY=" + envoytest.Binary(t), "GORACE=halt_on_error=1 atexit_sleep_ms=0"}
 }
 
 // Write replaces the configuration file, as an editor does: at once.

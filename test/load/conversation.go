@@ -27,7 +27,7 @@ func Conversation(model string, size int, stream bool) ([]byte, error) {
 	}
 	tail += "}"
 
-	w := writer{random: rand.New(rand.NewPCG(uint64(size), 7))} //nolint:gosec // reproducible, not secret
+	w := writer{random: rand.New(rand.NewPCG(uint64(size), 7))}
 	w.WriteString(`{"messages":[{"role":"system","content":"You help the customers of a shop. Be brief."}`)
 	const last, end = `,{"role":"user","content":"`, `"}`
 	room := func() int { return size - w.Len() - len(last) - len(end) - len(tail) }

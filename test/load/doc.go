@@ -7,7 +7,7 @@
 // what is reported of a round-by-round value is its median with the lowest and the
 // highest; and why a ratio is taken between two targets of the same round. Any
 // answer that is not whole ends the run: a failed request is quick, and would look
-// like speed.
+// like speed. So does a request that goes another way than the row it stands in.
 //
 // A Plan runs in the calling goroutine and returns when all it started has ended.
 // An Upstream serves many connections at once; its Close may be called again.

@@ -111,7 +111,7 @@ var users = []struct {
 	rooms   []string
 	why     string
 }{
-	{"github.com/envoyproxy/go-control-plane", []string{"xds", "extproc", "test"},
+	{"github.com/envoyproxy/go-control-plane", []string{"xds", "extproc", "usage", "test"},
 		"Envoy's messages are spoken at its edges only: everything behind them works on plain types and can be hosted elsewhere"},
 	{"github.com/aws/aws-sdk-go-v2/service", []string{},
 		"the data path connects to no AWS service"},

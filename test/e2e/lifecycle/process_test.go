@@ -78,6 +78,5 @@ func marked(t *testing.T, mark string) []process {
 // requireNobody waits until no process has the mark.
 func requireNobody(t *testing.T, mark string, within time.Duration) {
 	t.Helper()
-	var left []process
-	require.Eventually(t, func() bool { left = marked(t, mark); return len(left) == 0 }, within, glance, "processes are left")
+	require.Eventually(t, func() bool { return len(marked(t, mark)) == 0 }, within, glance, "processes are left")
 }

@@ -73,10 +73,19 @@ func TestASecondInterruptEndsAtOnce(t *testing.T) {
 	g.Interrupt()
 	require.Eventually(t, func() bool { return refuses(g.Address) }, patience, glance)
 	g.Interrupt()
-	g.Wait(t, 2*time.Second)
+	assert.Equal(t, 130, g.Wait(t, 2*time.Second))
 	requireNobody(t, mark, 2*time.Second)
 	_, done := s.rest(t)
 	assert.False(t, done)
+}
+
+// Not even one that comes before the first was heard is lost.
+func TestTwoInterruptsAtOnce(t *testing.T) {
+	g, _, mark, _ := busy(t, "1m")
+	g.Interrupt()
+	require.NoError(t, syscall.Kill(g.PID(), syscall.SIGTERM)) // two of a kind would be one
+	assert.Equal(t, 130, g.Wait(t, 2*time.Second))
+	requireNobody(t, mark, 2*time.Second)
 }
 
 // An idle gate has nothing to wait for.

@@ -2,6 +2,8 @@ package lifecycle_test
 
 import (
 	"bufio"
+	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -44,7 +46,7 @@ func openStream(t *testing.T, g *gate.Gate, model string) *stream {
 		s.err = lines.Err()
 	}()
 	t.Cleanup(func() { // its connection ends with the test's context
-		for range s.events { //nolint:revive // to the end
+		for range s.events {
 		}
 	})
 	return s
@@ -55,7 +57,10 @@ func (s *stream) next(t *testing.T) string {
 	t.Helper()
 	select {
 	case data, ok := <-s.events:
-		require.True(t, ok, "the stream ended early: %v", s.err)
+		if !ok {
+			require.NoError(t, s.err, "the stream broke off")
+			require.Fail(t, "the stream ended early")
+		}
 		return data
 	case <-time.After(patience):
 		require.Fail(t, "the stream is silent")
@@ -84,4 +89,35 @@ func (s *stream) rest(t *testing.T) (text string, done bool) {
 			require.Fail(t, "the stream does not end")
 		}
 	}
+}
+
+// line is one connection that is never given up: http.Transport's own would be
+// dialled anew without a word.
+type line struct {
+	net.Conn
+	reader *bufio.Reader
+}
+
+// newLine takes a connection over and closes it with the test.
+func newLine(t *testing.T, c net.Conn) *line {
+	t.Helper()
+	t.Cleanup(func() { _ = c.Close() })
+	return &line{Conn: c, reader: bufio.NewReader(c)}
+}
+
+// RoundTrip sends a request when the answer before was read to its end. An answer
+// that announces the connection's end is an error.
+func (l *line) RoundTrip(request *http.Request) (*http.Response, error) {
+	if err := l.SetDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
+	if err := request.Write(l); err != nil {
+		return nil, err
+	}
+	response, err := http.ReadResponse(l.reader, request)
+	if err == nil && response.Close {
+		_ = response.Body.Close()
+		err = errors.New("the gate closes the connection")
+	}
+	return response, err
 }

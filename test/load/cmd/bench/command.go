@@ -182,7 +182,8 @@ func (s settings) wanted() ([]row, error) {
 	var wanted []row
 	for _, r := range rows {
 		asked := slices.Contains(s.rows, r.name) || len(s.rows) == 0 && !r.extra
-		if asked && !(r.postern && s.skipPostern) {
+		skipped := r.postern && s.skipPostern
+		if asked && !skipped {
 			wanted = append(wanted, r)
 		}
 	}

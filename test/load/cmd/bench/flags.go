@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"slices"
@@ -65,12 +66,12 @@ func parse(arguments []string) (settings, error) {
 		return s, fmt.Errorf("%q is not a flag", flags.Arg(0))
 	}
 	flags.Visit(func(f *flag.Flag) { s.chosen[f.Name] = true })
-	s.preset()
-	return s, s.check()
+	s = s.preset()
+	return s, errors.Join(s.check(), s.checkMode())
 }
 
 // preset gives flags that were not given the values of a quick or a threshold run.
-func (s *settings) preset() {
+func (s settings) preset() settings {
 	switch {
 	case s.quick:
 		preset(s, "bodies", &s.sizes, numbers{quickSize})
@@ -82,9 +83,10 @@ func (s *settings) preset() {
 		preset(s, "answers", &s.answers, words{"plain"})
 		preset(s, "rows", &s.rows, words{rowEnvoyReads, rowGoReads})
 	}
+	return s
 }
 
-func preset[T any](s *settings, name string, into *T, value T) {
+func preset[T any](s settings, name string, into *T, value T) {
 	if !s.chosen[name] {
 		*into = value
 	}
@@ -102,17 +104,24 @@ func (s settings) check() error {
 		return fmt.Errorf("--bodies must be at least %d", load.SmallestBody)
 	case len(s.answers) == 0:
 		return fmt.Errorf("--answers must be plain, streamed or both")
+	}
+	for _, answer := range s.answers {
+		if answer != "plain" && answer != "streamed" {
+			return fmt.Errorf("--answers: %q is neither plain nor streamed", answer)
+		}
+	}
+	return nil
+}
+
+// checkMode is about flags that do not go together.
+func (s settings) checkMode() error {
+	switch {
 	case s.quick && s.threshold:
 		return fmt.Errorf("--quick and --threshold are two different runs")
 	case s.threshold && (len(s.connections) != 1 || len(s.answers) != 1):
 		return fmt.Errorf("--threshold needs one number of connections and one kind of answer")
 	case s.threshold && (s.skipPostern || s.chosen["rows"]):
 		return fmt.Errorf("--threshold has its own two rows, and needs Postern for them")
-	}
-	for _, answer := range s.answers {
-		if answer != "plain" && answer != "streamed" {
-			return fmt.Errorf("--answers: %q is neither plain nor streamed", answer)
-		}
 	}
 	return nil
 }

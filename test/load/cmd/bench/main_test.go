@@ -71,7 +71,7 @@ func lanes(t *testing.T, arguments ...string) settings {
 
 // TestEveryRowGoesItsWay: the bench itself checks it, case by case.
 func TestEveryRowGoesItsWay(t *testing.T) {
-	report, err := bench(t.Context(), lanes(t, "--bodies", "300,8000,30000", "--rows", strings.Join(rowNames(), ",")), nil)
+	report, err := bench(t.Context(), lanes(t, "--bodies", "300,4000,200000", "--rows", strings.Join(rowNames(), ",")), nil)
 	require.NoError(t, err)
 	sizes := map[string][]int{}
 	for _, row := range report.Rows {
@@ -80,16 +80,16 @@ func TestEveryRowGoesItsWay(t *testing.T) {
 		}
 		assert.Equal(t, row.Target != rowDirect, slices.Contains(slices.Collect(maps.Keys(row.CPU)), roleEnvoy), row.Target)
 	}
-	assert.Equal(t, []int{300, 8000}, sizes[rowNative], "larger bodies have no native lane")
+	assert.Equal(t, []int{300, 4000}, sizes[rowNative], "larger bodies have no native lane")
 	for _, name := range rowNames() {
 		if name != rowNative {
-			assert.Equal(t, []int{300, 8000, 30_000}, sizes[name], name)
+			assert.Equal(t, []int{300, 4000, 200_000}, sizes[name], name)
 		}
 	}
 	text := report.Markdown()
 	assert.Contains(t, text, "Compared with “no-op ext_proc”")
 	assert.Contains(t, text, "Targets: ")
-	assert.Contains(t, text, "at most 8192 bytes")
+	assert.Regexp(t, `in bodies of at most \d+ bytes`, text)
 }
 
 func TestThresholdRun(t *testing.T) {

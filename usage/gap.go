@@ -1,0 +1,108 @@
+package usage
+
+import (
+	"context"
+	"time"
+)
+
+// Counted is what Envoy counts itself, since its start.
+type Counted struct {
+	// Instance names the running Envoy, such as its start time: its counters begin
+	// at 0 with it. Empty: a restart is seen by counters that fell.
+	Instance string
+	Written  uint64 // access_logs.grpc_access_log.logs_written
+	Dropped  uint64 // access_logs.grpc_access_log.logs_dropped
+	Requests uint64 // http.postern.downstream_rq_completed
+}
+
+// Counters reads Envoy's own counters.
+type Counters interface {
+	Counters(ctx context.Context) (Counted, error)
+}
+
+// Gap is how much of the access log never came, of all Envoys and all of our lives
+// since the ledger was begun.
+type Gap struct {
+	Written  uint64    // entries that Envoy wrote or dropped, as of the reading before the last
+	Received uint64    // entries that came
+	Missing  uint64    // entries that were written a reading ago and have not come
+	Requests uint64    // requests that Envoy completed and whose entry has not come
+	At       time.Time // of the last reading; zero: there was none
+	Failure  string    // why the last reading failed
+}
+
+// GapMeter compares Envoy's counters with what came. The access log has no
+// acknowledgement, so this is the only way to know what was lost.
+//
+// A reading counts what was written as of the reading before, because what Envoy has
+// just written is still on its way. What an Envoy wrote between its last reading and
+// its end is taken from what came meanwhile, so a loss in just that moment, at most
+// one interval of a dying Envoy, may be seen too small; it is never seen too large.
+type GapMeter struct {
+	Counters Counters
+	Ledger   *Ledger
+	Every    time.Duration // between readings; default 5s, longer than the log's flush
+	Now      func() time.Time
+
+	at      time.Time // guarded, as the next, by Ledger.mu
+	failure string
+}
+
+// Run reads until ctx ends.
+func (g *GapMeter) Run(ctx context.Context) error {
+	every := g.Every
+	if every <= 0 {
+		every = 5 * time.Second
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		g.Read(ctx)
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Read takes one reading. An Envoy that does not answer changes nothing but Failure.
+func (g *GapMeter) Read(ctx context.Context) {
+	counted, err := g.Counters.Counters(ctx)
+	g.Ledger.mu.Lock()
+	defer g.Ledger.mu.Unlock()
+	if err != nil {
+		g.failure = clean(err.Error(), maxDetails)
+		return
+	}
+	b := &g.Ledger.balance
+	instance := clean(counted.Instance, 64)
+	restarted := b.Instance != "" && instance != "" && instance != b.Instance
+	b.Written.read(counted.Written+counted.Dropped, g.Ledger.received(), restarted)
+	b.Total.read(counted.Requests, b.Requests, restarted)
+	b.Instance = instance
+	g.at, g.failure = g.now(), ""
+	g.Ledger.write()
+}
+
+// Gap is what is missing now.
+func (g *GapMeter) Gap() Gap {
+	g.Ledger.mu.Lock()
+	defer g.Ledger.mu.Unlock()
+	b, came := &g.Ledger.balance, g.Ledger.received()
+	return Gap{
+		Written:  b.Written.Before,
+		Received: came,
+		Missing:  less(b.Written.Before, came),
+		Requests: less(b.Total.Before, b.Requests),
+		At:       g.at,
+		Failure:  g.failure,
+	}
+}
+
+func (g *GapMeter) now() time.Time {
+	if g.Now != nil {
+		return g.Now()
+	}
+	return time.Now()
+}

@@ -1,0 +1,56 @@
+package usage
+
+import (
+	"strconv"
+	"sync"
+)
+
+// OtherLabel stands for every value beyond a closed set.
+const OtherLabel = "other"
+
+// labels is a closed set of values of one label: at most so many different ones over
+// a process's life, because a series once made stays. allowed narrows it further.
+type labels struct {
+	most    int
+	mu      sync.RWMutex
+	used    map[string]bool
+	allowed func(string) bool
+}
+
+func newLabels(most int, allowed func(string) bool) *labels {
+	return &labels{most: most, used: map[string]bool{}, allowed: allowed}
+}
+
+// of is the value if it is in the set, or may come in; else OtherLabel.
+func (l *labels) of(value string) string {
+	if value == "" {
+		return ""
+	}
+	if l.allowed != nil && !l.allowed(value) {
+		return OtherLabel
+	}
+	l.mu.RLock()
+	known, full := l.used[value], len(l.used) >= l.most
+	l.mu.RUnlock()
+	switch {
+	case known:
+		return value
+	case full:
+		return OtherLabel
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.used[value] && len(l.used) >= l.most {
+		return OtherLabel
+	}
+	l.used[value] = true
+	return value
+}
+
+// statusClass is "2xx" and so on; "none" if there was no answer.
+func statusClass(status int) string {
+	if status < 100 || status > 599 {
+		return "none"
+	}
+	return strconv.Itoa(status/100) + "xx"
+}

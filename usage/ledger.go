@@ -1,0 +1,115 @@
+package usage
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync"
+)
+
+// balance is what a Ledger remembers. Written counts and settled ones are of all
+// Envoys and all of our lives since the ledger was begun.
+type balance struct {
+	Settled  uint64 `json:"settled"`  // entries that were joined and handed out, or given up and counted
+	Requests uint64 `json:"requests"` // those of them that are requests
+	Written  meter  `json:"written"`  // entries that Envoy wrote or dropped
+	Total    meter  `json:"total"`    // requests that Envoy completed
+	Instance string `json:"instance"` // the Envoy that was read last
+}
+
+// Ledger remembers over restarts, in one small file, how many entries of the access
+// log were settled. Each change is written at once and in place, in a single write of
+// constant length: that survives the process's death (not the machine's), and costs
+// about a microsecond a batch.
+type Ledger struct {
+	mu      sync.Mutex
+	file    *os.File // nil: in memory only
+	balance balance
+	before  balance // at this life's begin
+	failed  error
+
+	// Of this life: handed out, come, and dropped (duplicates, orphans).
+	requests, entries, came, dropped uint64
+}
+
+// ledgerSize is the file's length: the JSON is padded with spaces.
+const ledgerSize = 512
+
+// OpenLedger opens or begins a ledger. An empty name is one in memory, which forgets.
+// A file that is damaged is begun anew, because a missing count must not stop a gate;
+// renewed says so.
+func OpenLedger(name string) (l *Ledger, renewed bool, err error) {
+	l = &Ledger{}
+	if name == "" {
+		return l, false, nil
+	}
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, false, fmt.Errorf("the usage ledger: %w", err)
+	}
+	text := make([]byte, ledgerSize)
+	if n, _ := file.ReadAt(text, 0); n > 0 {
+		renewed = json.Unmarshal(text[:n], &l.balance) != nil
+		if renewed {
+			l.balance = balance{}
+		}
+	}
+	l.file, l.before = file, l.balance
+	return l, renewed, nil
+}
+
+// Close closes the file. It may be called twice.
+func (l *Ledger) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	err := l.file.Close()
+	l.file = nil
+	return err
+}
+
+// Err is why the last write failed; nil if it did not.
+func (l *Ledger) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
+// settle takes what was handed out just now, and the joiner's counts of this life.
+func (l *Ledger) settle(requests, entries uint64, s JoinStats) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.requests += requests
+	l.entries += entries
+	l.came = max(l.came, s.Requests+s.Attempts+s.Duplicates)
+	l.dropped = max(l.dropped, s.Duplicates+s.Orphans)
+	settled := l.before.Settled + l.entries + l.dropped
+	if settled == l.balance.Settled {
+		return
+	}
+	l.balance.Settled, l.balance.Requests = settled, l.before.Requests+l.requests
+	l.write()
+}
+
+// received is all that came: what was settled and what still waits to be.
+func (l *Ledger) received() uint64 { return max(l.before.Settled+l.came, l.balance.Settled) }
+
+// write puts the balance into the file.
+func (l *Ledger) write() {
+	if l.file == nil {
+		return
+	}
+	text, err := json.Marshal(l.balance)
+	if err != nil {
+		l.failed = err
+		return
+	}
+	padded := make([]byte, ledgerSize)
+	for i := range padded {
+		padded[i] = ' '
+	}
+	copy(padded, text)
+	_, l.failed = l.file.WriteAt(padded, 0)
+}

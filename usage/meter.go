@@ -1,0 +1,29 @@
+package usage
+
+// meter is a counter of Envoy's that begins at 0 with each Envoy, summed over all of
+// them.
+type meter struct {
+	Carried uint64 `json:"carried"` // by Envoys that are gone
+	Last    uint64 `json:"last"`    // by the one that runs, as of the last reading
+	Before  uint64 `json:"before"`  // the sum as of the reading before
+	Came    uint64 `json:"came"`    // what had come by the last reading
+}
+
+func (m *meter) total() uint64 { return m.Carried + m.Last }
+
+// read takes the counter's value, and how much had come by then. What an Envoy that is
+// gone counted after its last reading is what came since, without what may be its
+// successor's and without what was already counted and on its way.
+func (m *meter) read(now, came uint64, restarted bool) {
+	total := m.total()
+	if restarted || now < m.Last {
+		lastWords := less(less(came, m.Came), now)
+		lost := less(m.Before, m.Came) // was not on its way any more
+		onItsWay := less(less(total, m.Came), lost)
+		m.Carried, m.Last = total+less(lastWords, onItsWay), 0
+	}
+	m.Before, m.Last, m.Came = total, now, came
+}
+
+// less is a-b, and 0 rather than below.
+func less(a, b uint64) uint64 { return a - min(a, b) }

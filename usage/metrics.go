@@ -1,0 +1,330 @@
+package usage
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// MetricsSettings say what a Metrics may name. The zero value names no model.
+type MetricsSettings struct {
+	// Model says that a model's name may be a label: it is configured, or has a
+	// price. Every other name is "other". nil: all are.
+	Model func(name string) bool
+	// Tenants opts in to series by tenant, at most so many; others are "other".
+	// 0: there are none.
+	Tenants int
+}
+
+// The most values a label may take over a process's life.
+const (
+	mostModels    = 200
+	mostRoutes    = 200
+	mostProviders = 100
+	mostWords     = 100 // stages, outcomes and kinds of resources
+)
+
+// Metrics is a Consumer and a prometheus.Collector. Names with gen_ai_ are those of
+// OpenTelemetry's GenAI conventions in Prometheus' spelling (dots are underscores,
+// seconds have their suffix), with the conventions' buckets:
+//
+//	gen_ai_client_token_usage                  input and output tokens of a request
+//	gen_ai_client_operation_duration_seconds   the whole request, as the client sees it
+//	gen_ai_server_time_to_first_token_seconds  of successful streams: to the first byte
+//	                                           of the answering provider, whose headers
+//	                                           may come a little before its first token
+//
+// Only numbers that the provider said stand in gen_ai_client_token_usage, as the
+// conventions ask; postern_tokens_total has the estimated ones too, marked. All other
+// names are Postern's own.
+type Metrics struct {
+	all []prometheus.Collector
+
+	models, routes, providers, tenants, words *labels
+
+	tokenUsage, operation, firstToken *prometheus.HistogramVec
+
+	requests, rejections, attempts, aborts, partial  *prometheus.CounterVec
+	tokens, cost, costUnknown                        *prometheus.CounterVec
+	tenantRequests, tenantTokens, tenantCost         *prometheus.CounterVec
+	duration, firstByte, attemptFirstByte, stageTime *prometheus.HistogramVec
+	refused                                          *prometheus.CounterVec
+	config                                           *prometheus.GaugeVec
+	configured                                       prometheus.Gauge
+	version                                          atomic.Pointer[string]
+}
+
+var (
+	_ Consumer             = (*Metrics)(nil)
+	_ prometheus.Collector = (*Metrics)(nil)
+)
+
+// NewMetrics makes the metrics; they are served once they are registered.
+func NewMetrics(s MetricsSettings) *Metrics {
+	allowed := s.Model
+	if allowed == nil {
+		allowed = func(string) bool { return false }
+	}
+	m := &Metrics{
+		models:    newLabels(mostModels, allowed),
+		routes:    newLabels(mostRoutes, nil),
+		providers: newLabels(mostProviders, nil),
+		words:     newLabels(mostWords, nil),
+	}
+	m.genAI()
+	m.own()
+	if s.Tenants > 0 {
+		m.tenants = newLabels(s.Tenants, nil)
+		m.byTenant()
+	}
+	return m
+}
+
+// Buckets. Those of the conventions stand at
+// https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/.
+var (
+	tokenBuckets = []float64{
+		1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864,
+	}
+	operationBuckets = []float64{
+		0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+	}
+	firstTokenBuckets = []float64{
+		0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
+	}
+	stageBuckets = []float64{0.00001, 0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5}
+)
+
+func (m *Metrics) genAI() {
+	m.tokenUsage = m.histogram("gen_ai_client_token_usage",
+		"Tokens of a request, as the provider counted them.", tokenBuckets,
+		"gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_token_type")
+	m.operation = m.histogram("gen_ai_client_operation_duration_seconds",
+		"Whole duration of a request that asked a model.", operationBuckets,
+		"gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "error_type")
+	m.firstToken = m.histogram("gen_ai_server_time_to_first_token_seconds",
+		"Time to the first byte of a successful streamed answer, at the provider that gave it.", firstTokenBuckets,
+		"gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
+}
+
+func (m *Metrics) own() {
+	m.requests = m.counter("postern_requests_total", "Finished requests.",
+		"route", "provider", "status", "lane", "blame")
+	m.rejections = m.counter("postern_rejections_total",
+		"Requests that were refused before any provider was asked.", "reason")
+	m.aborts = m.counter("postern_aborted_requests_total", "Requests whose client left before the end.", "route")
+	m.partial = m.counter("postern_partial_requests_total",
+		"Requests of which not all attempts are known, because the log lost them.", "route")
+	m.attempts = m.counter("postern_attempts_total", "Attempts at providers.", "provider", "status", "blame")
+	m.attemptFirstByte = m.histogram("postern_attempt_first_byte_seconds",
+		"Time from an attempt's begin to the first byte of its answer.", operationBuckets, "provider")
+	m.firstByte = m.histogram("postern_first_byte_seconds",
+		"Time to the first byte sent to the client.", operationBuckets, "route")
+	m.duration = m.histogram("postern_request_duration_seconds",
+		"Whole duration of a request.", operationBuckets, "route", "lane")
+	m.tokens = m.counter("postern_tokens_total",
+		"Tokens, by how they are known: exact from the provider, or estimated from bytes.",
+		"route", "provider", "model", "type", "source")
+	m.cost = m.counter("postern_cost_usd_total",
+		"Cost in US dollars of requests whose price is known.", "route", "provider", "model", "source")
+	m.costUnknown = m.counter("postern_cost_unknown_requests_total",
+		"Requests that a provider worked on and whose cost is not known.", "route", "provider", "model")
+	m.stageTime = m.histogram("postern_stage_seconds",
+		"Time of one stage of understanding a request.", stageBuckets, "stage", "outcome")
+	m.refused = m.counter("postern_config_refusals_total",
+		"Configuration resources that Envoy refused.", "type")
+	m.config = m.gauge("postern_config_info", "The configuration version in use.", "version")
+	m.configured = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "postern_config_timestamp_seconds",
+		Help: "When the configuration version in use was taken; time() less this is its age.",
+	})
+	m.all = append(m.all, m.configured)
+}
+
+func (m *Metrics) byTenant() {
+	m.tenantRequests = m.counter("postern_tenant_requests_total", "Finished requests by tenant.", "tenant", "status")
+	m.tenantTokens = m.counter("postern_tenant_tokens_total", "Tokens by tenant.", "tenant", "type", "source")
+	m.tenantCost = m.counter("postern_tenant_cost_usd_total",
+		"Cost in US dollars by tenant, of requests whose price is known.", "tenant", "source")
+}
+
+func (m *Metrics) counter(name, help string, names ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, names)
+	m.all = append(m.all, v)
+	return v
+}
+
+func (m *Metrics) gauge(name, help string, names ...string) *prometheus.GaugeVec {
+	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, names)
+	m.all = append(m.all, v)
+	return v
+}
+
+func (m *Metrics) histogram(name, help string, buckets []float64, names ...string) *prometheus.HistogramVec {
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, names)
+	m.all = append(m.all, v)
+	return v
+}
+
+// Describe describes all metrics.
+func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
+	for _, c := range m.all {
+		c.Describe(to)
+	}
+}
+
+// Collect gives all metrics.
+func (m *Metrics) Collect(to chan<- prometheus.Metric) {
+	for _, c := range m.all {
+		c.Collect(to)
+	}
+}
+
+// Consume counts one request.
+func (m *Metrics) Consume(r *Request) {
+	route, provider, model := m.routes.of(routeLabel(r)), m.providers.of(r.Provider), m.models.of(r.Model)
+	status := statusClass(r.Status)
+	m.requests.WithLabelValues(route, provider, status, string(r.Lane), string(r.Blame)).Inc()
+	m.duration.WithLabelValues(route, string(r.Lane)).Observe(r.Duration.Seconds())
+	if r.FirstByte > 0 {
+		m.firstByte.WithLabelValues(route).Observe(r.FirstByte.Seconds())
+	}
+	if r.Reason != "" {
+		m.rejections.WithLabelValues(string(r.Reason)).Inc()
+	}
+	if r.Aborted {
+		m.aborts.WithLabelValues(route).Inc()
+	}
+	if r.Partial {
+		m.partial.WithLabelValues(route).Inc()
+	}
+	for i := range r.Attempts {
+		m.attempt(&r.Attempts[i])
+	}
+	if r.Provider != "" {
+		m.model(r, provider, model)
+		m.money(r, route, provider, model)
+	}
+	if m.tenants != nil && r.Tenant != "" {
+		m.tenant(r, status)
+	}
+}
+
+func (m *Metrics) attempt(a *Attempt) {
+	if a.Provider == "" {
+		return // Postern's own answers
+	}
+	provider := m.providers.of(a.Provider)
+	m.attempts.WithLabelValues(provider, statusClass(a.Status), string(a.Blame)).Inc()
+	if a.FirstByte > 0 {
+		m.attemptFirstByte.WithLabelValues(provider).Observe(a.FirstByte.Seconds())
+	}
+}
+
+// model fills the conventions' metrics.
+func (m *Metrics) model(r *Request, provider, model string) {
+	if !r.Endpoint.Metered() {
+		return
+	}
+	operation := string(r.Endpoint)
+	if r.Endpoint == Responses {
+		operation = string(Chat) // the conventions have no name of its own for it
+	}
+	failure := ""
+	if r.Blame != Nobody {
+		failure = string(r.Blame) + "_" + statusClass(r.Status)
+	}
+	m.operation.WithLabelValues(operation, provider, model, failure).Observe(r.Duration.Seconds())
+	if r.Status >= 400 || r.Status == 0 {
+		return
+	}
+	if n := len(r.Attempts); r.Stream && n > 0 && r.Attempts[n-1].FirstByte > 0 {
+		m.firstToken.WithLabelValues(operation, provider, model).Observe(r.Attempts[n-1].FirstByte.Seconds())
+	}
+	for _, part := range charged(r) {
+		if part.count.Source == Exact && !(part.name == "output" && r.Endpoint == Embeddings) {
+			m.tokenUsage.WithLabelValues(operation, provider, model, part.name).Observe(float64(part.count.N))
+		}
+	}
+}
+
+func (m *Metrics) money(r *Request, route, provider, model string) {
+	for _, part := range counted(r) {
+		if part.count.N > 0 {
+			m.tokens.WithLabelValues(route, provider, model, part.name, part.count.Source.String()).Add(float64(part.count.N))
+		}
+	}
+	switch {
+	case !r.Cost.Known:
+		m.costUnknown.WithLabelValues(route, provider, model).Inc()
+	case r.Cost.Amount > 0:
+		m.cost.WithLabelValues(route, provider, model, r.Cost.source().String()).Add(r.Cost.Amount.Dollars())
+	}
+}
+
+func (m *Metrics) tenant(r *Request, status string) {
+	tenant := m.tenants.of(r.Tenant)
+	m.tenantRequests.WithLabelValues(tenant, status).Inc()
+	for _, part := range counted(r) {
+		if part.count.N > 0 {
+			m.tenantTokens.WithLabelValues(tenant, part.name, part.count.Source.String()).Add(float64(part.count.N))
+		}
+	}
+	if r.Cost.Known && r.Cost.Amount > 0 {
+		m.tenantCost.WithLabelValues(tenant, r.Cost.source().String()).Add(r.Cost.Amount.Dollars())
+	}
+}
+
+// Stage counts one stage of understanding; it is an extproc.Observer.
+func (m *Metrics) Stage(stage, outcome string, took time.Duration) {
+	m.stageTime.WithLabelValues(m.words.of(stage), m.words.of(outcome)).Observe(took.Seconds())
+}
+
+// Configured notes the configuration version in use and when it was taken.
+func (m *Metrics) Configured(version string, at time.Time) {
+	if last := m.version.Swap(&version); last != nil && *last != version {
+		m.config.DeleteLabelValues(*last)
+	}
+	m.config.WithLabelValues(version).Set(1)
+	m.configured.Set(float64(at.UnixMilli()) / 1000)
+}
+
+// Refused counts a resource that Envoy refused, by the last word of its type's name.
+func (m *Metrics) Refused(kind string) {
+	m.refused.WithLabelValues(m.words.of(kind[strings.LastIndex(kind, ".")+1:])).Inc()
+}
+
+type part struct {
+	name  string
+	count Count
+}
+
+func charged(r *Request) [2]part {
+	return [2]part{{"input", r.Tokens.Input}, {"output", r.Tokens.Output}}
+}
+
+// counted are all numbers; cached is also in input, and reasoning in output.
+func counted(r *Request) [4]part {
+	t := r.Tokens
+	return [4]part{{"input", t.Input}, {"output", t.Output}, {"cached", t.Cached}, {"reasoning", t.Reasoning}}
+}
+
+func (c Cost) source() Source {
+	switch {
+	case !c.Known:
+		return Unknown
+	case c.Estimated:
+		return Estimated
+	}
+	return Exact
+}
+
+// routeLabel is a route's name; that of a request without one is where it ended.
+func routeLabel(r *Request) string {
+	if r.Route == "" {
+		return "none"
+	}
+	return r.Route
+}

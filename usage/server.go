@@ -1,0 +1,183 @@
+package usage
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	data "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
+	service "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
+	"google.golang.org/grpc"
+)
+
+// The log names by which Envoy's two access logs are told apart.
+const (
+	LogRequests = "postern.request" // the connection manager's: one entry a request
+	LogAttempts = "postern.attempt" // the router's upstream_log: one entry an attempt
+)
+
+// Settings are what a Service is made of. The zero value works and tells nobody.
+type Settings struct {
+	Decoder Decoder
+	Join    JoinSettings
+	// Consumers get each finished request once, one after the other.
+	Consumers []Consumer
+	// Attempt is told of each attempt as soon as its entry comes, before its request
+	// ends: health of providers wants to know early. It may be nil, and is called
+	// from several goroutines.
+	Attempt func(a *Attempt)
+	// Ledger remembers across restarts how many entries were settled; nil: nobody
+	// does.
+	Ledger *Ledger
+}
+
+// Stats are a Service's counts since its begin.
+type Stats struct {
+	JoinStats
+	Skipped uint64 // entries that are neither: periodic ones, TCP, of an unknown log
+	Streams int    // open streams of Envoy's workers
+}
+
+// Service is Envoy's access log service. Run it, register it, and stop the gRPC
+// server after Envoy's end: then every entry that Envoy sent is counted.
+type Service struct {
+	service.UnimplementedAccessLogServiceServer
+
+	settings Settings
+	joiner   *Joiner
+	skipped  atomic.Uint64
+	streams  atomic.Int64
+	stopping chan struct{}
+	once     sync.Once
+}
+
+var _ service.AccessLogServiceServer = (*Service)(nil)
+
+// New makes a Service; nothing runs yet.
+func New(s Settings) *Service {
+	return &Service{settings: s, joiner: NewJoiner(s.Join), stopping: make(chan struct{})}
+}
+
+// Register adds the service to a gRPC server.
+func (s *Service) Register(to grpc.ServiceRegistrar) {
+	service.RegisterAccessLogServiceServer(to, s)
+}
+
+// Stats are the counts so far.
+func (s *Service) Stats() Stats {
+	return Stats{JoinStats: s.joiner.Stats(), Skipped: s.skipped.Load(), Streams: int(s.streams.Load())}
+}
+
+// sweep is how often what waited too long is looked for.
+const sweep = time.Second
+
+// Run expires what waits too long until ctx ends, and then lets go of all that waits:
+// requests go out with the attempts that came. Streams that are still open go on, and
+// what they bring is joined no more, but handed out.
+func (s *Service) Run(ctx context.Context) error {
+	ticker := time.NewTicker(sweep)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			s.emit(s.joiner.Expire())
+		case <-ctx.Done():
+			s.Close()
+			return nil
+		}
+	}
+}
+
+// Close lets go of all that waits. It may be called twice, and without Run.
+func (s *Service) Close() {
+	s.once.Do(func() { close(s.stopping) })
+	s.emit(s.joiner.Drain())
+}
+
+// StreamAccessLogs takes entries until Envoy ends the stream. There is nothing to
+// answer before the end: Envoy sends what it has and never asks.
+func (s *Service) StreamAccessLogs(stream service.AccessLogService_StreamAccessLogsServer) error {
+	s.streams.Add(1)
+	defer s.streams.Add(-1)
+	name := ""
+	for {
+		message, err := stream.Recv()
+		switch {
+		case errors.Is(err, io.EOF):
+			return stream.SendAndClose(new(service.StreamAccessLogsResponse))
+		case err != nil:
+			return err // the stream broke; Envoy opens another
+		}
+		if known := message.GetIdentifier().GetLogName(); known != "" {
+			name = known // it comes with the first message only
+		}
+		s.take(name, message)
+	}
+}
+
+// take handles one message: entries are decoded outside of the joiner's lock, which is
+// held once a message.
+func (s *Service) take(name string, message *service.StreamAccessLogsMessage) {
+	s.skipped.Add(uint64(len(message.GetTcpLogs().GetLogEntry())))
+	entries := message.GetHttpLogs().GetLogEntry()
+	var requests []*Request
+	var attempts []Attempt
+	for _, entry := range entries {
+		switch kindOf(name, entry) {
+		case LogRequests:
+			r := s.settings.Decoder.Request(entry)
+			requests = append(requests, &r)
+		case LogAttempts:
+			attempts = append(attempts, s.settings.Decoder.Attempt(entry))
+		default:
+			s.skipped.Add(1)
+		}
+	}
+	if s.settings.Attempt != nil {
+		for i := range attempts {
+			a := attempts[i]
+			s.settings.Attempt(&a)
+		}
+	}
+	s.emit(s.joiner.AddAttempts(attempts))
+	s.emit(s.joiner.AddRequests(requests))
+	select {
+	case <-s.stopping:
+		s.emit(s.joiner.Drain())
+	default:
+	}
+}
+
+// kindOf is which log an entry belongs to: by its type where it has one, else by the
+// stream's name. Entries of requests that go on are neither.
+func kindOf(name string, entry *data.HTTPAccessLogEntry) string {
+	switch entry.GetCommonProperties().GetAccessLogType() {
+	case data.AccessLogType_DownstreamEnd:
+		return LogRequests
+	case data.AccessLogType_UpstreamEnd:
+		return LogAttempts
+	case data.AccessLogType_NotSet:
+		if name == LogRequests || name == LogAttempts {
+			return name
+		}
+	}
+	return ""
+}
+
+// emit finishes requests, hands them to the consumers, and then settles them.
+func (s *Service) emit(done []*Request) {
+	entries := uint64(0)
+	for _, r := range done {
+		entries += 1 + uint64(len(r.Attempts))
+		s.settings.Decoder.Finish(r)
+		for _, consumer := range s.settings.Consumers {
+			consumer.Consume(r)
+		}
+	}
+	if s.settings.Ledger != nil {
+		s.settings.Ledger.settle(uint64(len(done)), entries, s.joiner.Stats())
+	}
+}

@@ -1,0 +1,100 @@
+package usage
+
+import (
+	"container/list"
+	"sync"
+	"time"
+
+	"github.com/postern-proxy/postern/usage/price"
+)
+
+// Sums are what one key used.
+type Sums struct {
+	Since       time.Time // the first request that is in them
+	Requests    int64
+	Errors      int64 // requests that did not succeed, whoever is to blame
+	Exact       TokenSums
+	Estimated   TokenSums
+	Unknown     int64 // requests whose tokens are not known
+	Cost        price.Money
+	Guessed     price.Money // the part of Cost that rests on estimated tokens
+	CostUnknown int64       // requests whose cost is not known, and is not in Cost
+}
+
+// TokenSums are sums of tokens of one source.
+type TokenSums struct {
+	Input     int64 `json:"input"`
+	Output    int64 `json:"output"`
+	Cached    int64 `json:"cached"`
+	Reasoning int64 `json:"reasoning"`
+}
+
+func (s *Sums) add(r *Request) {
+	s.Requests++
+	if r.Blame != Nobody {
+		s.Errors++
+	}
+	s.count(r.Tokens.Input, func(t *TokenSums) *int64 { return &t.Input })
+	s.count(r.Tokens.Output, func(t *TokenSums) *int64 { return &t.Output })
+	s.count(r.Tokens.Cached, func(t *TokenSums) *int64 { return &t.Cached })
+	s.count(r.Tokens.Reasoning, func(t *TokenSums) *int64 { return &t.Reasoning })
+	if r.Tokens.Input.Source == Unknown || r.Tokens.Output.Source == Unknown {
+		s.Unknown++
+	}
+	if !r.Cost.Known {
+		s.CostUnknown++
+		return
+	}
+	s.Cost = s.Cost.Plus(r.Cost.Amount)
+	if r.Cost.Estimated {
+		s.Guessed = s.Guessed.Plus(r.Cost.Amount)
+	}
+}
+
+func (s *Sums) count(c Count, field func(*TokenSums) *int64) {
+	switch c.Source {
+	case Exact:
+		*field(&s.Exact) += c.N
+	case Estimated:
+		*field(&s.Estimated) += c.N
+	}
+}
+
+// keySums are the sums of the keys that were used last, at most so many.
+type keySums struct {
+	most   int
+	mu     sync.Mutex
+	byKey  map[string]*list.Element // of *keyed
+	recent list.List
+}
+
+type keyed struct {
+	key  string
+	sums Sums
+}
+
+func (k *keySums) add(r *Request) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	at := k.byKey[r.Key]
+	if at == nil {
+		if k.recent.Len() >= k.most {
+			oldest := k.recent.Back()
+			delete(k.byKey, k.recent.Remove(oldest).(*keyed).key)
+		}
+		at = k.recent.PushFront(&keyed{key: r.Key, sums: Sums{Since: r.Time}})
+		k.byKey[r.Key] = at
+	}
+	k.recent.MoveToFront(at)
+	at.Value.(*keyed).sums.add(r)
+}
+
+func (k *keySums) of(key string) (Sums, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	at := k.byKey[key]
+	if at == nil {
+		return Sums{}, false
+	}
+	return at.Value.(*keyed).sums, true
+}
