@@ -36,6 +36,7 @@ type Window struct {
 	total     *series
 	routes    map[string]*series
 	providers map[string]*series
+	swept     int64
 }
 
 var _ Consumer = (*Window)(nil)
@@ -95,8 +96,9 @@ func (w *Window) row(rows map[string]*series, name string) *series {
 	if found := rows[name]; found != nil {
 		return found
 	}
-	if len(rows) >= mostRows {
-		oldest := w.slot() - slots
+	if slot := w.slot(); len(rows) >= mostRows && slot > w.swept {
+		w.swept = slot // looking through all rows once a slot is enough
+		oldest := slot - slots
 		maps.DeleteFunc(rows, func(_ string, s *series) bool { return slices.Max(s.at[:]) <= oldest })
 	}
 	if len(rows) >= mostRows {

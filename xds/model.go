@@ -66,11 +66,8 @@ func modelRoute(cfg *config.Config, name string, match *route.HeaderMatcher) *ro
 	if !shared {
 		r.TypedPerFilterConfig[filterForm] = noteLength()
 	}
-	switch {
-	case m.Understood(name, cfg.Providers):
+	if m.Understood(name, cfg.Providers) {
 		r.TypedPerFilterConfig[filterStages] = understood(cfg.Version, name)
-	case anyUnderstood(cfg):
-		r.TypedPerFilterConfig[filterStages] = notUnderstood()
 	}
 	return r
 }

@@ -64,6 +64,11 @@ func routes(in Input) *route.RouteConfiguration {
 	if cfg.Listen.CORS != nil {
 		host.TypedPerFilterConfig[filterCORS] = pack(corsPolicy(cfg.Listen.CORS))
 	}
+	if anyUnderstood(cfg) {
+		// Refusals and native routes are not asked about; an entry that is
+		// says so itself (understood).
+		host.TypedPerFilterConfig[filterStages] = notUnderstood()
+	}
 	host.Routes = append(host.Routes, needModel(anyUnderstood(cfg))...)
 	host.Routes = append(host.Routes, modelRoutes(cfg)...)
 	host.Routes = append(host.Routes, otherPaths(cfg)...)

@@ -54,7 +54,7 @@ func TestWhatTheProviderSees(t *testing.T) {
 			knowsNothing(t, h, seen)
 			assert.Equal(t, []string{"Bearer " + providerKey("main")}, seen.Header["Authorization"])
 			assert.Equal(t, h.main.Address(), seen.Host)
-			assert.Equal(t, "my-own-id-1", seen.Header.Get("X-Request-Id"))
+			assert.Equal(t, "my-own-id-1", seen.Header.Get("X-Request-ID"))
 			for _, line := range theirs {
 				header, value, _ := strings.Cut(line, ": ")
 				assert.Equal(t, []string{value}, seen.Values(header), header)
@@ -126,10 +126,10 @@ func TestRequestIDs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := speak(t, h.Address, http.MethodPost, r.on(h, native).request)
 			require.Len(t, a.header["X-Request-Id"], 1)
-			made := a.header.Get("X-Request-Id")
+			made := a.header.Get("X-Request-ID")
 			assert.Regexp(t, uuid, made)
 			if name == "answered" {
-				assert.Equal(t, made, h.main.Last().Header.Get("X-Request-Id"))
+				assert.Equal(t, made, h.main.Last().Header.Get("X-Request-ID"))
 			}
 			r.headers = []string{"X-Request-Id: order-4711/b"}
 			a = speak(t, h.Address, http.MethodPost, r.on(h, native).request)
@@ -161,6 +161,6 @@ func TestWhatTheClientSees(t *testing.T) {
 	assert.Equal(t, "postern", a.header.Get("Server"))
 	assert.Equal(t, []string{"main"}, a.header["X-Postern-Provider"])
 	assert.Equal(t, fmt.Sprintf("req_fake_%d", h.main.Last().Number), a.header.Get("X-Postern-Provider-Request-Id"))
-	assert.Regexp(t, uuid, a.header.Get("X-Request-Id"))
+	assert.Regexp(t, uuid, a.header.Get("X-Request-ID"))
 	assert.NotEmpty(t, a.header.Get("X-Postern-Config"))
 }

@@ -62,7 +62,7 @@ func (s *span) Errorf(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed = true
-	s.print(format, args...)
+	s.printf(format, args...)
 }
 
 func (s *span) Failed() bool {
@@ -71,9 +71,9 @@ func (s *span) Failed() bool {
 	return s.failed
 }
 
-func (s *span) Logf(format string, args ...any) { s.print(format, args...) }
+func (s *span) Logf(format string, args ...any) { s.printf(format, args...) }
 
-func (*span) print(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+func (*span) printf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 func (s *span) Fatal(args ...any) { s.Fatalf("%s", fmt.Sprint(args...)) }
 

@@ -61,9 +61,9 @@ func (h *house) ask(t *testing.T, c *http.Client, path, body string, header ...s
 	return response
 }
 
-// whole posts a body and reads all of the answer. It is for goroutines of a test.
-func (h *house) whole(ctx context.Context, c *http.Client, path, body string) (status int, text string, err error) {
-	response, err := h.post(ctx, c, path, body)
+// whole asks for a chat and reads all of the answer. It is for goroutines of a test.
+func (h *house) whole(ctx context.Context, c *http.Client, body string) (status int, text string, err error) {
+	response, err := h.post(ctx, c, chatPath, body)
 	if err != nil {
 		return 0, "", err
 	}
@@ -154,7 +154,7 @@ func TestTwoHundredStreamsAtOnce(t *testing.T) {
 			var group sync.WaitGroup
 			for i := range streams {
 				group.Go(func() {
-					_, text, err := h.whole(t.Context(), c, chatPath, chatBody("main", streaming))
+					_, text, err := h.whole(t.Context(), c, chatBody("main", streaming))
 					assert.NoError(t, err)
 					answers[i] = text
 				})
@@ -221,7 +221,7 @@ func TestAClientThatLeaves(t *testing.T) {
 				defer leave()
 				gone := make(chan error, 1)
 				go func() {
-					_, _, err := h.whole(ctx, c, chatPath, chatBody("main", streaming))
+					_, _, err := h.whole(ctx, c, chatBody("main", streaming))
 					gone <- err
 				}()
 				require.Eventually(t, func() bool { return len(h.main.Requests()) == 1 }, patience, glance)

@@ -1,0 +1,257 @@
+package usage
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// counters is an Envoy whose counters tests set.
+type counters struct {
+	Counted
+	err error
+}
+
+func (c *counters) Counters(context.Context) (Counted, error) { return c.Counted, c.err }
+
+// world is an Envoy that writes and a reader that gets some of it.
+type world struct {
+	t      *testing.T
+	name   string
+	envoy  counters
+	ledger *Ledger
+	meter  *GapMeter
+	stats  JoinStats
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, name: filepath.Join(t.TempDir(), "ledger.json")}
+	w.reborn()
+	return w
+}
+
+// reborn is our own restart: what waited is gone, what was settled is remembered.
+func (w *world) reborn() {
+	if w.ledger != nil {
+		require.NoError(w.t, w.ledger.Close())
+	}
+	ledger, renewed, err := OpenLedger(w.name)
+	require.NoError(w.t, err)
+	require.False(w.t, renewed)
+	w.t.Cleanup(func() { _ = ledger.Close() })
+	w.ledger, w.stats = ledger, JoinStats{}
+	w.meter = &GapMeter{Counters: &w.envoy, Ledger: ledger}
+}
+
+func (w *world) writes(n int) {
+	w.envoy.Written += uint64(n)
+	w.envoy.Requests += uint64(n)
+}
+
+// gets is n requests that come and are settled.
+func (w *world) gets(n int) {
+	w.stats.Requests += uint64(n)
+	w.ledger.settle(uint64(n), uint64(n), w.stats)
+}
+
+// waits is n entries that come and wait for their other half.
+func (w *world) waits(n int) {
+	w.stats.Attempts += uint64(n)
+	w.stats.Pending += n
+	w.ledger.settle(0, 0, w.stats)
+}
+
+func (w *world) envoyRestarts() { w.envoy.Counted = Counted{} }
+
+func (w *world) read() { w.meter.Read(w.t.Context()) }
+
+func (w *world) missing(want uint64, why string) {
+	w.t.Helper()
+	w.read()
+	w.read() // what was on its way at the first reading is late at the second
+	assert.Equal(w.t, want, w.meter.Gap().Missing, why)
+}
+
+func TestTheGap(t *testing.T) {
+	t.Run("nothing is lost", func(t *testing.T) {
+		w := newWorld(t)
+		assert.Zero(t, w.meter.Gap())
+		w.writes(100)
+		w.gets(90)
+		w.read()
+		assert.Zero(t, w.meter.Gap().Missing, "ten are on their way")
+		w.gets(10)
+		w.missing(0, "and came")
+	})
+	t.Run("some are lost", func(t *testing.T) {
+		w := newWorld(t)
+		w.writes(100)
+		w.gets(60)
+		w.missing(40, "")
+		assert.EqualValues(t, 40, w.meter.Gap().Requests)
+		w.writes(100)
+		w.gets(100)
+		w.missing(40, "the gap stays, it is a sum")
+	})
+	t.Run("dropped by Envoy", func(t *testing.T) {
+		w := newWorld(t)
+		w.envoy.Dropped = 7
+		w.missing(7, "")
+	})
+	t.Run("what waits has come", func(t *testing.T) {
+		w := newWorld(t)
+		w.writes(10)
+		w.waits(10)
+		w.missing(0, "")
+		w.reborn()
+		w.missing(10, "what waited when the process died is lost")
+	})
+	t.Run("three deaths of ours", func(t *testing.T) {
+		w := newWorld(t)
+		for range 3 {
+			w.writes(1000)
+			w.gets(1000)
+			w.read()
+			w.writes(50) // while nobody reads
+			w.reborn()
+			w.writes(10)
+			w.gets(10)
+		}
+		w.missing(150, "exactly what was written while we were dead")
+	})
+	t.Run("Envoy restarts", func(t *testing.T) {
+		w := newWorld(t)
+		w.writes(100)
+		w.gets(90)
+		w.missing(10, "")
+		w.writes(5) // its last words, after the last reading, which all come
+		w.gets(5)
+		w.envoyRestarts()
+		w.writes(30)
+		w.gets(30)
+		w.missing(10, "")
+		w.writes(5)
+		w.missing(15, "the new one's counters go on")
+	})
+	t.Run("Envoy restarts and is soon beyond where it was", func(t *testing.T) {
+		w := newWorld(t)
+		w.envoy.Instance = "one"
+		w.writes(10)
+		w.gets(10)
+		w.read()
+		w.envoyRestarts()
+		w.envoy.Instance = "two"
+		w.writes(500)
+		w.gets(400)
+		w.missing(100, "")
+	})
+	t.Run("both restart", func(t *testing.T) {
+		w := newWorld(t)
+		w.writes(100)
+		w.gets(80)
+		w.missing(20, "")
+		w.reborn()
+		w.envoyRestarts()
+		w.writes(50)
+		w.gets(50)
+		w.missing(20, "")
+	})
+	t.Run("an Envoy that does not answer", func(t *testing.T) {
+		w := newWorld(t)
+		w.writes(10)
+		w.missing(10, "")
+		w.envoy.err = errors.New("no\nsocket")
+		w.read()
+		assert.EqualValues(t, 10, w.meter.Gap().Missing)
+		assert.Equal(t, "no?socket", w.meter.Gap().Failure)
+		w.envoy.err = nil
+		w.missing(10, "")
+		assert.Empty(t, w.meter.Gap().Failure)
+	})
+}
+
+func TestTheMeterReadsUntilItsEnd(t *testing.T) {
+	w := newWorld(t)
+	w.meter.Every = time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- w.meter.Run(ctx) }()
+	require.Eventually(t, func() bool { return !w.meter.Gap().At.IsZero() }, 5*time.Second, time.Millisecond)
+	cancel()
+	assert.NoError(t, <-done)
+}
+
+func TestALedgerThatIsDamaged(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "ledger.json")
+	require.NoError(t, os.WriteFile(name, []byte(`{"settled": 12`), 0o600))
+	ledger, renewed, err := OpenLedger(name)
+	require.NoError(t, err)
+	assert.True(t, renewed)
+	ledger.settle(1, 1, JoinStats{Requests: 1})
+	require.NoError(t, ledger.Err())
+	require.NoError(t, ledger.Close())
+	require.NoError(t, ledger.Close())
+	ledger, renewed, err = OpenLedger(name)
+	require.NoError(t, err)
+	assert.False(t, renewed)
+	assert.EqualValues(t, 1, ledger.balance.Settled)
+	require.NoError(t, ledger.Close())
+
+	_, _, err = OpenLedger(filepath.Join(name, "below"))
+	require.Error(t, err)
+	memory, _, err := OpenLedger("")
+	require.NoError(t, err)
+	memory.settle(1, 1, JoinStats{Requests: 1})
+	assert.EqualValues(t, 1, memory.received())
+	assert.NoError(t, memory.Close())
+}
+
+func TestALedgerSaysThatItCannotWrite(t *testing.T) {
+	ledger, _, err := OpenLedger(filepath.Join(t.TempDir(), "ledger.json"))
+	require.NoError(t, err)
+	require.NoError(t, ledger.file.Close())
+	ledger.settle(1, 1, JoinStats{Requests: 1})
+	assert.Error(t, ledger.Err())
+}
+
+func TestALedgerFitsItsFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "ledger.json")
+	ledger, _, err := OpenLedger(name)
+	require.NoError(t, err)
+	most := ^uint64(0)
+	full := meter{most, most, most, most}
+	ledger.balance = balance{most, most, full, full, clean(long, 64)}
+	ledger.write()
+	require.NoError(t, ledger.Close())
+	ledger, renewed, err := OpenLedger(name)
+	require.NoError(t, err)
+	assert.False(t, renewed)
+	assert.Equal(t, full, ledger.balance.Written)
+	require.NoError(t, ledger.Close())
+}
+
+func TestEnvoysOwnStatistics(t *testing.T) {
+	stats := map[string]int64{statWritten: 7, statDropped: 2, statCompleted: 3, statActive: 5, "server.uptime": 9}
+	var failure error
+	e := &Envoy{Instance: func() string { return "one" }, Stats: func(_ context.Context, pattern string) (map[string]int64, error) {
+		assert.Equal(t, statPattern, pattern)
+		return stats, failure
+	}}
+	_, ok := e.InFlight()
+	assert.False(t, ok)
+	counted, err := e.Counters(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, Counted{Instance: "one", Written: 7, Dropped: 2, Requests: 3}, counted)
+	active, ok := e.InFlight()
+	assert.True(t, ok)
+	assert.InDelta(t, 5, active, 0)
+	failure = errors.New("away")
+	_, err = e.Counters(t.Context())
+	require.ErrorIs(t, err, failure)
+}

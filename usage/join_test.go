@@ -1,0 +1,236 @@
+package usage
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// clock is a clock that tests move.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: begun} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+func joiner(c *clock, pending int) *Joiner {
+	return NewJoiner(JoinSettings{Now: c.Now, Pending: pending})
+}
+
+func req(id string, tried int, after time.Duration) *Request {
+	return &Request{ID: id, Tried: tried, Time: begun.Add(after), Duration: time.Second}
+}
+
+func att(id string, after time.Duration) Attempt {
+	return Attempt{RequestID: id, Time: begun.Add(after), Provider: "p"}
+}
+
+// add gives the joiner one entry.
+func add(j *Joiner, entry any) []*Request {
+	switch e := entry.(type) {
+	case *Request:
+		copied := *e
+		return j.AddRequests([]*Request{&copied})
+	case Attempt:
+		return j.AddAttempts([]Attempt{e})
+	}
+	panic("no entry")
+}
+
+func TestHalvesMeetInAnyOrder(t *testing.T) {
+	entries := []any{req("a", 3, 0), att("a", time.Millisecond), att("a", 2*time.Millisecond), att("a", 3*time.Millisecond)}
+	for first := range entries {
+		for turn := range 2 {
+			t.Run(fmt.Sprint(first, turn), func(t *testing.T) {
+				j := joiner(newClock(), 0)
+				order := append(append([]any{}, entries[first:]...), entries[:first]...)
+				if turn == 1 { // and backwards
+					for i := range 2 {
+						order[i], order[3-i] = order[3-i], order[i]
+					}
+				}
+				var done []*Request
+				for i, entry := range order {
+					got := add(j, entry)
+					assert.Equal(t, i == len(order)-1, len(got) == 1, "complete with the last entry, not before")
+					done = append(done, got...)
+					assert.Empty(t, add(j, entry), "again")
+				}
+				require.Len(t, done, 1)
+				assert.False(t, done[0].Partial)
+				for i, a := range done[0].Attempts {
+					assert.Equal(t, begun.Add(time.Duration(i+1)*time.Millisecond), a.Time)
+				}
+				assert.Equal(t, JoinStats{Requests: 1, Attempts: 3, Duplicates: 4}, j.Stats())
+			})
+		}
+	}
+}
+
+func TestARequestWithoutAttemptsIsDoneAtOnce(t *testing.T) {
+	j := joiner(newClock(), 0)
+	assert.Len(t, add(j, req("a", 0, 0)), 1)
+	assert.Len(t, add(j, req("", 2, 0)), 1, "without an id nothing can be found again")
+	assert.Empty(t, add(j, att("", 0)))
+	assert.Equal(t, JoinStats{Requests: 2, Attempts: 1, Partial: 1, Orphans: 1}, j.Stats())
+}
+
+func TestMissingHalvesAreGivenUp(t *testing.T) {
+	c := newClock()
+	j := joiner(c, 0)
+	add(j, req("a", 2, 0))
+	add(j, att("a", 0))
+	add(j, att("lonely", 0))
+	c.pass(9 * time.Second)
+	assert.Empty(t, j.Expire())
+	c.pass(time.Second)
+	done := j.Expire()
+	require.Len(t, done, 1)
+	assert.True(t, done[0].Partial)
+	assert.Len(t, done[0].Attempts, 1)
+	assert.Equal(t, 1, j.Stats().Pending)
+	c.pass(15 * time.Minute)
+	assert.Empty(t, j.Expire())
+	assert.Equal(t, JoinStats{Requests: 1, Attempts: 2, Partial: 1, Orphans: 1}, j.Stats())
+	assert.Empty(t, j.waiting)
+}
+
+func TestAnAttemptWaitsForALongStream(t *testing.T) {
+	c := newClock()
+	j := joiner(c, 0)
+	add(j, att("a", 0))
+	c.pass(10 * time.Minute)
+	assert.Empty(t, j.Expire())
+	assert.Empty(t, add(j, req("a", 2, 0)), "its second attempt is on the way")
+	c.pass(2 * time.Second)
+	done := add(j, att("a", 9*time.Minute))
+	require.Len(t, done, 1, "though Envoy's clock jumped meanwhile")
+	assert.Len(t, done[0].Attempts, 2)
+}
+
+func TestAnIDMayBeUsedAgain(t *testing.T) {
+	t.Run("one after the other", func(t *testing.T) {
+		j := joiner(newClock(), 0)
+		for i := range 100 {
+			after := time.Duration(i) * time.Minute
+			assert.Empty(t, add(j, req("same", 1, after)))
+			require.Len(t, add(j, att("same", after)), 1, "no request is swallowed: each costs money")
+		}
+	})
+	t.Run("at one time, apart by their times", func(t *testing.T) {
+		j := joiner(newClock(), 0)
+		add(j, req("same", 1, 0))
+		add(j, req("same", 1, time.Minute))
+		done := add(j, att("same", time.Minute))
+		require.Len(t, done, 1)
+		assert.Equal(t, begun.Add(time.Minute), done[0].Time)
+		done = add(j, att("same", 0))
+		require.Len(t, done, 1)
+		assert.Equal(t, begun, done[0].Time)
+	})
+	t.Run("without end", func(t *testing.T) {
+		j := joiner(newClock(), 0)
+		done := 0
+		for i := range 1000 {
+			done += len(add(j, req("same", 1, time.Duration(i)*time.Millisecond)))
+			for k := range 3 { // attempts that no request asked for
+				done += len(add(j, att("same", time.Hour+time.Duration(3*i+k))))
+			}
+		}
+		assert.LessOrEqual(t, j.Stats().Pending, maxPerID+maxRequestsID)
+		assert.Equal(t, 1000, done+len(j.Drain()))
+		assert.Zero(t, j.Stats().Pending)
+	})
+}
+
+func TestTheBoundHolds(t *testing.T) {
+	j := joiner(newClock(), 100)
+	done := 0
+	for i := range 1000 {
+		add(j, att("a"+strconv.Itoa(i), 0))
+		done += len(add(j, req("r"+strconv.Itoa(i), 1, 0)))
+		require.LessOrEqual(t, j.Stats().Pending, 100)
+	}
+	assert.Equal(t, 900, done, "requests go out, without their attempts")
+	assert.EqualValues(t, 1000, j.Stats().Orphans, "lone attempts went first")
+	assert.Len(t, j.Drain(), 100)
+	assert.Empty(t, j.waiting)
+	assert.Zero(t, j.short.Len()+j.long.Len())
+}
+
+// A million requests, each with two attempts, some of whose halves never come: what is
+// held at the end is what was held near the begin.
+func TestMemoryIsFlatOverAMillionRequests(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a million requests")
+	}
+	c := newClock()
+	j := joiner(c, 20_000)
+	recent, window := NewRecent(RecentSettings{Requests: 1000, Keys: 1000}), NewWindow(WindowSettings{Now: c.Now})
+	metrics := NewMetrics(MetricsSettings{Tenants: 10})
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	emitted := 0
+	emit := func(done []*Request) {
+		emitted += len(done)
+		for _, r := range done {
+			recent.Consume(r)
+			window.Consume(r)
+			metrics.Consume(r)
+		}
+	}
+	var early uint64
+	all := 1_000_000
+	if raceDetector {
+		all /= 10 // the detector makes it ten times as long; memory is the other run's
+	}
+	for i := range all {
+		id := "request-" + strconv.Itoa(i)
+		c.pass(time.Millisecond)
+		r := req(id, 2, 0)
+		r.Key, r.Route, r.Tenant, r.Model, r.Provider = "key-"+id, "route-"+id, "tenant-"+id, "model-"+id, "p"
+		if i%10 != 0 {
+			emit(j.AddAttempts([]Attempt{att(id, 0)}))
+		}
+		emit(j.AddRequests([]*Request{r}))
+		if i%7 != 0 {
+			emit(j.AddAttempts([]Attempt{att(id, time.Millisecond)}))
+		}
+		if i%1000 == 0 {
+			emit(j.Expire())
+		}
+		if i == all/5 {
+			early = heap()
+		}
+	}
+	late := heap()
+	assert.Less(t, late, early+4<<20, "at a fifth: %d bytes", early)
+	emit(j.Drain())
+	assert.Equal(t, all, emitted)
+	runtime.KeepAlive(recent)
+	runtime.KeepAlive(window)
+	runtime.KeepAlive(metrics)
+}
