@@ -1,5 +1,6 @@
 // Package answer is the answers that Postern gives itself, as an HTTP handler that
-// Envoy routes to: which models there are, and whether the gate is ready.
+// Envoy routes to: which models there are, whether the gate is ready, and refusals
+// that pages of other origins must be able to read.
 //
 // The invariant: what is listed is what would be routed. A model without a usable
 // provider is neither listed nor found, by the same rules the compiler of routes
@@ -17,6 +18,7 @@ import (
 
 	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/fault"
+	"github.com/postern-proxy/postern/wire"
 )
 
 // Handler answers GET and HEAD of /v1/models, /v1/models/{id} and /readyz. Errors are
@@ -52,6 +54,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) answer(header http.Header, r *http.Request) ([]byte, error) {
+	switch r.URL.Path {
+	case wire.PathChat, wire.PathCompletions, wire.PathEmbeddings, wire.PathResponses:
+		// Envoy sends what is to be refused, and only that.
+		if r.Method == http.MethodPost {
+			return nil, fault.ModelMissing()
+		}
+		header.Set("Allow", http.MethodPost)
+		return nil, &fault.Error{Op: "answer", Kind: fault.MethodNotAllowed}
+	}
 	// The path is already decoded, once; an id may hold slashes of its own.
 	id, single := strings.CutPrefix(r.URL.Path, modelPath)
 	if single = single && id != ""; !single && r.URL.Path != listPath && r.URL.Path != readyPath {

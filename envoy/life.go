@@ -137,6 +137,7 @@ func (s *Supervisor) command(config string) *exec.Cmd {
 		"-c", config,
 		"--disable-hot-restart", // two Envoys on one machine would share its memory file
 		"--log-level", s.set.LogLevel,
+		"--file-flush-interval-msec", "1000", // a failed request is in the log soon
 		"--log-format", logFormat,
 		"--drain-time-s", strconv.Itoa(int(drainTime.Seconds())),
 		// While draining, the very next answer on a kept connection closes it; the

@@ -8,6 +8,7 @@ import (
 
 	"github.com/postern-proxy/postern/extproc/body"
 	"github.com/postern-proxy/postern/fault"
+	"github.com/postern-proxy/postern/wire"
 )
 
 // Endpoint is which of the API's forms a body has.
@@ -80,13 +81,13 @@ func endpointOf(path string) Endpoint {
 		}
 	}
 	switch path {
-	case "/v1/chat/completions":
+	case wire.PathChat:
 		return Chat
-	case "/v1/completions":
+	case wire.PathCompletions:
 		return Completions
-	case "/v1/embeddings":
+	case wire.PathEmbeddings:
 		return Embeddings
-	case "/v1/responses":
+	case wire.PathResponses:
 		return Responses
 	}
 	return OtherEndpoint

@@ -71,6 +71,15 @@ func New(op string, kind Kind, format string, args ...any) *Error {
 	return &Error{Op: op, Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
+// ModelMissing is the refusal of a request whose model could not be read. It is
+// said from two places, by Envoy and by Postern itself.
+func ModelMissing() *Error {
+	return &Error{
+		Kind: InvalidRequest, Param: "model",
+		Message: `The body must be one JSON object with a string "model", sent with content-type: application/json.`,
+	}
+}
+
 // Wrap adds an operation and a kind to a cause. It gives nil for a nil cause.
 func Wrap(op string, kind Kind, cause error) error {
 	if cause == nil {

@@ -33,7 +33,7 @@ type Ledger struct {
 }
 
 // ledgerSize is the file's length: the JSON is padded with spaces.
-const ledgerSize = 512
+const ledgerSize = 1024
 
 // OpenLedger opens or begins a ledger. An empty name is one in memory, which forgets.
 // A file that is damaged is begun anew, because a missing count must not stop a gate;

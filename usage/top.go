@@ -19,6 +19,7 @@ const (
 // at least a third of it if it needs it, and says how many it left out.
 func Top(s Snapshot, width, height int) string {
 	width, height = max(width, 60), max(height, 8)
+	s.Total.Name = "total"
 	lines := []string{headline(s), ""}
 	room := height - len(lines) - 4 // two headings, an empty line, the total
 	third := max(1, room/3)
@@ -99,6 +100,8 @@ func short(n float64) string {
 	switch {
 	case math.IsNaN(n) || n <= 0:
 		return "0"
+	case n < 0.05:
+		return "<0.1"
 	case n < 9.95:
 		return strings.TrimSuffix(fmt.Sprintf("%.1f", n), ".0")
 	case n < 9999.5:

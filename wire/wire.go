@@ -24,6 +24,14 @@ const (
 	KeyPrefix = "pk_"
 )
 
+// Paths of the endpoints whose body names a model.
+const (
+	PathChat        = "/v1/chat/completions"
+	PathCompletions = "/v1/completions"
+	PathEmbeddings  = "/v1/embeddings"
+	PathResponses   = "/v1/responses"
+)
+
 // Metadata of an ext_proc stream: what Envoy says of a request before its first
 // message.
 const (

@@ -131,6 +131,10 @@ func connectionManager() *hcm.HttpConnectionManager {
 				Mutations: []*rules.HeaderMutation{removeMatching(prefix(wire.HeaderPrefix))},
 			}),
 		},
+		// A path that a provider might read as another one is made that one
+		// before any route sees it.
+		PathWithEscapedSlashesAction: hcm.HttpConnectionManager_UNESCAPE_AND_FORWARD,
+
 		NormalizePath:    boolValue(true),
 		MergeSlashes:     true,
 		LocalReplyConfig: localReplies(),

@@ -7,6 +7,7 @@ import (
 
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	groups "github.com/envoyproxy/go-control-plane/envoy/extensions/router/cluster_specifiers/priority_group/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/postern-proxy/postern/config"
@@ -82,7 +83,7 @@ func passRoute(cfg *config.Config) *route.Route {
 	only := rotate("", [][]config.Target{{{Provider: name}}})
 	return &route.Route{
 		Name:   "pass/" + name,
-		Match:  pathPrefix(pathAPI),
+		Match:  pathRegex(plainPath),
 		Action: &route.Route_Route{Route: action(passTimeouts, p, only)},
 	}
 }
@@ -103,7 +104,9 @@ func action(t config.Timeouts, first *config.Provider, attempts []*groups.Priori
 		RetryPolicy:          retries(t, len(attempts)),
 	}
 	if base := first.BasePath(); base != "/v1" {
-		a.PrefixRewrite = base + "/"
+		a.RegexRewrite = &matcher.RegexMatchAndSubstitute{
+			Pattern: &matcher.RegexMatcher{Regex: "^/v1/"}, Substitution: base + "/",
+		}
 	}
 	return a
 }

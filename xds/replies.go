@@ -20,46 +20,51 @@ const policyUnknownTier = "unknown_tier"
 type reply struct {
 	when string // CEL over response.code_details, written as $d
 	err  *fault.Error
+	keep bool // Envoy's own status stays
 }
 
 // replies are asked in order.
 var replies = []reply{
-	{`$d.startsWith('jwt_authn_access_denied')`, &fault.Error{Kind: fault.InvalidKey}},
+	{`$d.startsWith('jwt_authn_access_denied')`, &fault.Error{Kind: fault.InvalidKey}, false},
 	{`$d.startsWith('rbac_access_denied_matched_policy[` + policyUnknownTier + `')`,
-		fault.New("", fault.Forbidden, "The tier of this API key is not configured here.")},
-	{`$d.startsWith('rbac_access_denied')`, &fault.Error{Kind: fault.Forbidden}},
-	{`$d == 'request_payload_too_large' || $d == 'request_payload_exceeded_retry_buffer_limit'`, &fault.Error{Kind: fault.BodyTooLarge}},
-	{`$d == 'local_rate_limited' || $d == 'request_rate_limited'`, &fault.Error{Kind: fault.RateLimited}},
-	{`$d == 'request_overall_timeout' || $d == 'request_header_timeout'`, &fault.Error{Kind: fault.RequestTimeout}},
+		fault.New("", fault.Forbidden, "The tier of this API key is not configured here."), false},
+	{`$d.startsWith('rbac_access_denied')`, &fault.Error{Kind: fault.Forbidden}, false},
+	{`$d == 'request_payload_too_large' || $d == 'request_payload_exceeded_retry_buffer_limit'`, &fault.Error{Kind: fault.BodyTooLarge}, false},
+	{`$d == 'local_rate_limited' || $d == 'request_rate_limited'`, &fault.Error{Kind: fault.RateLimited}, false},
+	{`$d == 'request_overall_timeout' || $d == 'request_header_timeout'`, &fault.Error{Kind: fault.RequestTimeout}, false},
 	{`$d in ['upstream_per_try_timeout', 'upstream_per_try_idle_timeout', 'response_timeout', 'upstream_response_timeout', 'stream_idle_timeout', 'upstream_max_stream_duration_reached']`,
-		&fault.Error{Kind: fault.UpstreamTimeout}},
-	{`$d.contains('protocol_error')`, &fault.Error{Kind: fault.UpstreamGarbage}},
+		&fault.Error{Kind: fault.UpstreamTimeout}, false},
+	{`$d.contains('protocol_error')`, &fault.Error{Kind: fault.UpstreamGarbage}, false},
 	{`$d.startsWith('upstream_reset') || $d.startsWith('upstream_remote_reset') || $d == 'failed_to_inject_credential' || $d.startsWith('credential')`,
-		&fault.Error{Kind: fault.UpstreamRefused}},
+		&fault.Error{Kind: fault.UpstreamRefused}, false},
 	{`$d in ['no_healthy_upstream', 'cluster_not_found', 'no_cluster_found', 'overflow', 'maintenance_mode'] || $d.startsWith('ext_proc_error') || $d.startsWith('ext_proc')`,
-		&fault.Error{Kind: fault.Unavailable}},
-	{`$d == 'route_not_found'`, &fault.Error{Kind: fault.UnknownPath}},
+		&fault.Error{Kind: fault.Unavailable}, false},
+	{`$d == 'route_not_found'`, &fault.Error{Kind: fault.UnknownPath}, false},
+	// What the codec refuses: the request line, the headers, the transfer.
+	{`response.code in [426, 431, 501]`, fault.New("", fault.InvalidRequest, "The request is not HTTP that this gateway takes."), true},
 	// Whatever else Envoy says itself: never its own words.
-	{`$d != 'direct_response' && !$d.startsWith('` + wire.DetailsPrefix + `') && response.code >= 500`, &fault.Error{Kind: fault.Unavailable}},
-	{`$d != 'direct_response' && !$d.startsWith('` + wire.DetailsPrefix + `') && response.code >= 400`, &fault.Error{Kind: fault.InvalidRequest}},
+	{`$d != 'direct_response' && !$d.startsWith('` + wire.DetailsPrefix + `') && response.code >= 500`, &fault.Error{Kind: fault.Unavailable}, false},
+	{`$d != 'direct_response' && !$d.startsWith('` + wire.DetailsPrefix + `') && response.code >= 400`, &fault.Error{Kind: fault.InvalidRequest}, false},
 }
 
-// localReplies gives Envoy's own answers the client's form. Direct responses
-// bring theirs. Malformed HTTP and headers over the limit are answered by the
-// codec itself, in plain text, out of reach of this.
+// localReplies gives Envoy's own answers the client's form, those of its codec
+// included. Direct responses bring theirs.
 func localReplies() *hcm.LocalReplyConfig {
 	config := &hcm.LocalReplyConfig{}
 	for _, r := range replies {
-		config.Mappers = append(config.Mappers, &hcm.ResponseMapper{
-			Filter:     when(r.when),
-			StatusCode: uint32Value(uint32(r.err.Kind.Status())), //nolint:gosec // an HTTP status
+		mapper := &hcm.ResponseMapper{
+			Filter: when(r.when),
 			BodyFormatOverride: &core.SubstitutionFormatString{
 				Format: &core.SubstitutionFormatString_TextFormatSource{
 					TextFormatSource: inline(literal(string(fault.OpenAI(r.err)))),
 				},
 				ContentType: "application/json",
 			},
-		})
+		}
+		if !r.keep {
+			mapper.StatusCode = uint32Value(uint32(r.err.Kind.Status())) //nolint:gosec // an HTTP status
+		}
+		config.Mappers = append(config.Mappers, mapper)
 	}
 	return config
 }

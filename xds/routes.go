@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"math"
 	"slices"
 	"sort"
 	"strings"
@@ -28,7 +29,18 @@ const (
 )
 
 // modelPaths are the endpoints whose body names a model.
-var modelPaths = []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"}
+var modelPaths = []string{wire.PathChat, wire.PathCompletions, wire.PathEmbeddings, wire.PathResponses}
+
+// contentLength is the header by which a body's size chooses its way.
+const contentLength = "content-length"
+
+// What passes by path must not reach an endpoint that names a model, because nobody
+// would have asked whether the model may be used: neither in another spelling of its
+// path nor in one that only a provider decodes.
+const (
+	plainPath      = `/v1/[A-Za-z0-9_.:@~/-]+`
+	modelLookalike = `(?i)/v1/(chat/completions|completions|embeddings|responses)(/|[^/].*)?`
+)
 
 // printable is what a model's name may look like where a pattern is asked:
 // visible ASCII, and spaces within; at most 256 bytes. An exact name was matched
@@ -69,7 +81,8 @@ func routes(in Input) *route.RouteConfiguration {
 		// says so itself (understood).
 		host.TypedPerFilterConfig[filterStages] = notUnderstood()
 	}
-	host.Routes = append(host.Routes, needModel(anyUnderstood(cfg))...)
+	host.Routes = append(host.Routes, tooLarge(cfg))
+	host.Routes = append(host.Routes, needModel(cfg)...)
 	host.Routes = append(host.Routes, modelRoutes(cfg)...)
 	host.Routes = append(host.Routes, otherPaths(cfg)...)
 	return &route.RouteConfiguration{
@@ -83,36 +96,61 @@ func routes(in Input) *route.RouteConfiguration {
 // name is found, the route is chosen again and this one never answers; if not,
 // this one is the answer. Small bodies of known length are read by Envoy, the others
 // by Go.
-func needModel(understood bool) []*route.Route {
+func needModel(cfg *config.Config) []*route.Route {
 	absent := modelPresent()
 	absent.InvertMatch = true
 	post := headerIs(":method", exact("POST"))
-	short := &route.HeaderMatcher{Name: "content-length", HeaderMatchSpecifier: &route.HeaderMatcher_RangeMatch{
+	form := headerIs("content-type", prefix("application/json")) // as Envoy's reader asks
+	short := &route.HeaderMatcher{Name: contentLength, HeaderMatchSpecifier: &route.HeaderMatcher_RangeMatch{
 		RangeMatch: &typev3.Int64Range{Start: 0, End: small + 1},
 	}}
 	var all []*route.Route
 	for _, path := range modelPaths {
 		encoded := refuse("model.encoded", &fault.Error{Kind: fault.UnsupportedEncoding})
 		encoded.Match = pathMatch(path, post, absent, compressed())
-		envoyReads := waiting(filterTransform, understood, pathMatch(path, post, absent, short))
+		envoyReads := waiting(cfg, filterTransform, pathMatch(path, post, absent, form, short))
 		// Its length is known and small: there is nothing to bound.
 		envoyReads.TypedPerFilterConfig[filterBody] = pack(&route.FilterConfig{Disabled: true})
-		all = append(all, encoded, envoyReads, waiting(filterFind, understood, pathMatch(path, post, absent)))
+		all = append(all, encoded, envoyReads,
+			waiting(cfg, filterFind, pathMatch(path, post, absent, form)),
+			waiting(cfg, "", pathMatch(path, post, absent)))
 	}
 	return all
 }
 
-// waiting is a route that waits for a model's name, which reader is to find.
-func waiting(reader string, understood bool, match *route.RouteMatch) *route.Route {
-	r := refuse("model.missing", &fault.Error{
-		Kind: fault.InvalidRequest, Param: "model",
-		Message: `The body must be one JSON object with a string "model", sent with content-type: application/json.`,
-	})
+// waiting is a route that waits for a model's name, which reader is to find; "" is
+// for bodies of no form that a reader knows.
+func waiting(cfg *config.Config, reader string, match *route.RouteMatch) *route.Route {
+	r := turnDown(cfg, "model.missing", fault.ModelMissing())
 	r.Match = match
-	r.TypedPerFilterConfig = map[string]*anypb.Any{reader: on()}
-	if understood {
+	r.TypedPerFilterConfig = map[string]*anypb.Any{}
+	if reader != "" {
+		r.TypedPerFilterConfig[reader] = on()
+	}
+	if anyUnderstood(cfg) {
 		r.TypedPerFilterConfig[filterStages] = on()
 	}
+	return r
+}
+
+// turnDown is refuse on the paths that pages call. Envoy's CORS filter passes over
+// routes that are direct responses, so where pages may call the gate the refusal is
+// Postern's own answer: the same, by way of a cluster.
+func turnDown(cfg *config.Config, name string, err *fault.Error) *route.Route {
+	if cfg.Listen.CORS == nil {
+		return refuse(name, err)
+	}
+	return answered(name, nil)
+}
+
+// tooLarge answers a body whose announced length is over the limit without waiting
+// for it.
+func tooLarge(cfg *config.Config) *route.Route {
+	r := refuse("body.too_large", &fault.Error{Kind: fault.BodyTooLarge})
+	r.Match = pathPrefix("/", &route.HeaderMatcher{Name: contentLength, HeaderMatchSpecifier: &route.HeaderMatcher_RangeMatch{
+		RangeMatch: &typev3.Int64Range{Start: int64(cfg.Listen.BodyLimit) + 1, End: math.MaxInt64},
+	}})
+	r.TypedPerFilterConfig = map[string]*anypb.Any{filterBody: pack(&route.FilterConfig{Disabled: true})}
 	return r
 }
 
@@ -196,14 +234,16 @@ func otherPaths(cfg *config.Config) []*route.Route {
 		answered("models", pathPrefix(pathModels+"/")),
 	}
 	for _, path := range modelPaths {
-		wrongMethod := refuse("method", &fault.Error{Kind: fault.MethodNotAllowed})
+		wrongMethod := turnDown(cfg, "method", &fault.Error{Kind: fault.MethodNotAllowed})
 		wrongMethod.Match = pathMatch(path)
 		wrongMethod.ResponseHeadersToAdd = append(wrongMethod.ResponseHeadersToAdd,
 			option("allow", "POST", core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
 		all = append(all, wrongMethod)
 	}
 	if passed := passRoute(cfg); passed != nil {
-		all = append(all, passed)
+		lookalike := refuse("unknown", &fault.Error{Kind: fault.UnknownPath})
+		lookalike.Match = pathRegex(modelLookalike)
+		all = append(all, lookalike, passed)
 	}
 	unknown := refuse("unknown", &fault.Error{Kind: fault.UnknownPath})
 	unknown.Match = pathPrefix("/")
@@ -246,6 +286,10 @@ func pathMatch(path string, headers ...*route.HeaderMatcher) *route.RouteMatch {
 
 func pathPrefix(path string, headers ...*route.HeaderMatcher) *route.RouteMatch {
 	return &route.RouteMatch{PathSpecifier: &route.RouteMatch_Prefix{Prefix: path}, Headers: headers}
+}
+
+func pathRegex(path string) *route.RouteMatch {
+	return &route.RouteMatch{PathSpecifier: &route.RouteMatch_SafeRegex{SafeRegex: &matcher.RegexMatcher{Regex: path}}}
 }
 
 func headerIs(name string, value *matcher.StringMatcher) *route.HeaderMatcher {

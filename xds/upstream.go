@@ -85,6 +85,7 @@ func requestMutations(p *config.Provider, custom []string, differing bool) []*ru
 func responseMutations(name string) []*rules.HeaderMutation {
 	return []*rules.HeaderMutation{
 		removeMatching(prefix(wire.HeaderPrefix)),
+		removeMatching(prefix("x-envoy-")),
 		set("x-postern-provider", literal(name)),
 		set("x-postern-provider-request-id", "%RESP(x-request-id)%"),
 		remove("x-request-id"),
