@@ -20,6 +20,7 @@ func sizeRows() []row {
 	return []row{
 		tooLarge("21 MiB", request{body: big}),
 		tooLarge("21 MiB in chunks", request{body: big, frame: chunked}),
+		tooLarge("a terabyte that does not come", request{headers: []string{"Content-Length: 1000000000000"}, body: `{"model":"`, frame: bare}),
 		tooLarge("21 MiB to another path", request{target: "/v1/files", headers: []string{"Content-Type: application/octet-stream"}, body: big}),
 	}
 }
@@ -39,7 +40,6 @@ func TestATruncatedBody(t *testing.T) {
 	for name, announced := range map[string]request{
 		"small":   {headers: []string{"Content-Length: 1000"}, body: body, frame: bare},
 		"large":   {headers: []string{"Content-Length: 100000"}, body: body, frame: bare},
-		"absurd":  {headers: []string{"Content-Length: 1000000000000"}, body: body, frame: bare},
 		"chunked": {headers: []string{"Transfer-Encoding: chunked"}, body: "400\r\n" + body, frame: bare},
 	} {
 		t.Run(name, func(t *testing.T) {
