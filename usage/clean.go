@@ -59,5 +59,5 @@ func span(d *durationpb.Duration) time.Duration {
 // size is a number of bytes; one that does not fit is cut.
 func size(n uint64) int64 {
 	const most = 1 << 50
-	return int64(min(n, most)) //nolint:gosec // just bounded
+	return int64(min(n, most))
 }

@@ -70,18 +70,18 @@ func (d *Decoder) Request(e *data.HTTPAccessLogEntry) Request {
 func (d *Decoder) metadata(r *Request, common *data.AccessLogCommon) {
 	tags := common.GetCustomTags()
 	key := fields(common.GetMetadata(), metadataKeys)[claims].GetStructValue().GetFields()
-	r.Tenant = text(key["tenant"], maxName)
-	r.Key = text(key["jti"], maxName)
-	r.User = text(key["sub"], maxName)
-	r.Tier = text(key["tier"], maxName)
+	r.Tenant = text(key["tenant"])
+	r.Key = text(key["jti"])
+	r.User = text(key["sub"])
+	r.Tier = text(key["tier"])
 	asked := fields(common.GetMetadata(), MetadataRequest)
-	r.Asked = first(text(asked["model"], maxName), clean(tags["model"], maxName))
-	switch lane := Lane(first(text(asked["lane"], maxName), tags["lane"])); lane {
+	r.Asked = first(text(asked["model"]), clean(tags["model"], maxName))
+	switch lane := Lane(first(text(asked["lane"]), tags["lane"])); lane {
 	case Native, Found, Understood:
 		r.Lane = lane
 	}
 	said := fields(common.GetMetadata(), MetadataUsage)
-	r.Answered = text(said["model"], maxName)
+	r.Answered = text(said["model"])
 	r.found = readUsage(said)
 }
 
@@ -113,10 +113,12 @@ func (d *Decoder) Attempt(e *data.HTTPAccessLogEntry) Attempt {
 		Aborted:   left(common.GetResponseFlags()),
 		FirstByte: span(common.GetTimeToFirstUpstreamRxByte()),
 		Duration:  total(common),
-		BytesIn:   size(response.GetResponseBodyBytes()),
-		BytesOut:  size(e.GetRequest().GetRequestBodyBytes()),
-		number:    common.GetUpstreamRequestAttemptCount(),
-		found:     readUsage(fields(common.GetMetadata(), MetadataUsage)),
+		// In an attempt's entry Envoy takes the provider for the client: what was
+		// received is the answer.
+		BytesIn:  size(e.GetRequest().GetRequestBodyBytes()),
+		BytesOut: size(response.GetResponseBodyBytes()),
+		number:   common.GetUpstreamRequestAttemptCount(),
+		found:    readUsage(fields(common.GetMetadata(), MetadataUsage)),
 	}
 	a.Provider, a.Model, a.pattern = target(common.GetUpstreamCluster())
 	details := a.Details
@@ -124,6 +126,9 @@ func (d *Decoder) Attempt(e *data.HTTPAccessLogEntry) Attempt {
 		details = viaUpstream // an attempt's entry has details only of what went wrong
 	}
 	a.Blame = blame(a.Status, details, common.GetResponseFlags(), true)
+	if a.Open = a.Flags == "" && a.Status < 400 && common.GetTimeToLastUpstreamRxByte() == nil; a.Open {
+		a.Blame = Nobody
+	}
 	return a
 }
 
@@ -135,6 +140,10 @@ func (d *Decoder) Finish(r *Request) {
 		if a.Model = fill(a.Model, a.pattern, r.Asked); a.Model == "" {
 			a.Model = r.Model
 		}
+	}
+	if n := len(r.Attempts); n > 0 && r.Attempts[n-1].Open {
+		last := &r.Attempts[n-1]
+		last.Aborted, last.Blame, last.Open = r.Aborted, r.Blame, false
 	}
 	said := r.found
 	// A filter that reads the answer for one attempt notes it with that attempt.

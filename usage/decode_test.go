@@ -191,6 +191,12 @@ func TestAnAttempt(t *testing.T) {
 	a = d.Attempt(attemptEntry(t, "x", 1, answered(429, "")))
 	assert.Equal(t, Provider, a.Blame)
 
+	a = d.Attempt(attemptEntry(t, "x", 1, func(e *data.HTTPAccessLogEntry) {
+		e.Request.RequestBodyBytes, e.Response.ResponseBodyBytes = 87, 13
+	}))
+	assert.EqualValues(t, 87, a.BytesIn, "the answer")
+	assert.EqualValues(t, 13, a.BytesOut, "the request")
+
 	r := Request{Asked: "gpt", Provider: "aws", Model: "bpt", found: nothing, Endpoint: Chat, Attempts: []Attempt{
 		{Model: "b*", pattern: "g*", found: nothing}, {found: found{3, 4, -1, -1, -1}},
 	}}
@@ -200,13 +206,55 @@ func TestAnAttempt(t *testing.T) {
 	assert.Equal(t, Tokens{Input: exact(3), Output: exact(4)}, r.Tokens, "noted with the attempt")
 }
 
+// How an attempt ended that Envoy ended itself stands in its request only.
+func TestAnOpenAttemptIsJudgedByItsRequest(t *testing.T) {
+	d := decoder(t)
+	open := func(e *data.HTTPAccessLogEntry) { e.CommonProperties.TimeToLastUpstreamRxByte = nil }
+	for name, test := range map[string]struct {
+		attempt, request []func(*data.HTTPAccessLogEntry)
+		aborted          bool
+		blame            Blame
+	}{
+		"client left before the answer": {
+			[]func(*data.HTTPAccessLogEntry){open, answered(0, "")},
+			[]func(*data.HTTPAccessLogEntry){answered(0, "downstream_remote_disconnect"), flags(&data.ResponseFlags{DownstreamConnectionTermination: true})},
+			true, Client,
+		},
+		"client left within the answer": {
+			[]func(*data.HTTPAccessLogEntry){open},
+			[]func(*data.HTTPAccessLogEntry){flags(&data.ResponseFlags{DownstreamRemoteReset: true})},
+			true, Client,
+		},
+		"time was up": {
+			[]func(*data.HTTPAccessLogEntry){open, answered(0, "")},
+			[]func(*data.HTTPAccessLogEntry){answered(504, "response_timeout"), flags(&data.ResponseFlags{UpstreamRequestTimeout: true})},
+			false, Provider,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := d.Attempt(attemptEntry(t, "x", 1, test.attempt...))
+			assert.True(t, a.Open)
+			assert.Equal(t, Nobody, a.Blame, "nobody is blamed before it is known")
+			r := d.Request(requestEntry(t, "x", test.request...))
+			r.Attempts = []Attempt{a}
+			d.Finish(&r)
+			assert.False(t, r.Attempts[0].Open)
+			assert.Equal(t, test.aborted, r.Attempts[0].Aborted)
+			assert.Equal(t, test.blame, r.Attempts[0].Blame)
+		})
+	}
+	refused := d.Attempt(attemptEntry(t, "x", 1, open, answered(500, "")))
+	assert.False(t, refused.Open, "Envoy ends it too when it tries the next, and that says enough")
+	assert.Equal(t, Provider, refused.Blame)
+}
+
 func TestHostileTextsAreCleaned(t *testing.T) {
 	evil := "a\x1b[31m\r\nb\u202e\xff" + long
 	r := finished(t, requestEntry(t, evil, answered(200, evil), at("provider/"+evil+"="+evil+"<"+evil), func(e *data.HTTPAccessLogEntry) {
 		e.CommonProperties.RouteName = "model/" + evil
 		e.Response.ResponseHeaders[headerConfig] = evil
 		e.Request.UserAgent = evil
-		for _, s := range e.CommonProperties.Metadata.FilterMetadata {
+		for _, s := range e.GetCommonProperties().GetMetadata().GetFilterMetadata() {
 			s.Fields["model"] = structpb.NewStringValue(evil)
 			s.Fields["lane"] = structpb.NewStringValue(evil)
 			s.Fields["jwt"] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
@@ -227,7 +275,7 @@ func TestClean(t *testing.T) {
 	assert.Equal(t, "grüße", clean("grüße", 10))
 	assert.Equal(t, "gr", clean("grüße", 3), "a character is kept whole or not at all")
 	assert.Empty(t, clean("ü", 1))
-	assert.Equal(t, "", clean("", 0))
+	assert.Empty(t, clean("", 0))
 }
 
 func TestTimesThatCannotBe(t *testing.T) {
@@ -248,7 +296,7 @@ func TestAnEmptyEntry(t *testing.T) {
 	assert.Equal(t, Gateway, r.Blame)
 	assert.Equal(t, Other, r.Endpoint)
 	d := decoder(t)
-	assert.Equal(t, Provider, d.Attempt(nil).Blame)
+	assert.True(t, d.Attempt(nil).Open)
 	assert.NotPanics(t, func() { d.Request(nil) })
 }
 

@@ -63,12 +63,13 @@ func requestEntry(t testing.TB, id string, change ...func(*data.HTTPAccessLogEnt
 
 func attemptEntry(t testing.TB, id string, n int, change ...func(*data.HTTPAccessLogEntry)) *data.HTTPAccessLogEntry {
 	e := requestEntry(t, id)
-	delete(e.CommonProperties.Metadata.FilterMetadata, MetadataUsage)
+	delete(e.GetCommonProperties().GetMetadata().GetFilterMetadata(), MetadataUsage)
 	e.CommonProperties.AccessLogType = data.AccessLogType_UpstreamEnd
 	e.CommonProperties.UpstreamRequestAttemptCount = uint32(n)
 	e.CommonProperties.StartTime = timestamppb.New(begun.Add(time.Duration(n) * time.Millisecond))
 	e.CommonProperties.Duration = durationpb.New(100 * time.Millisecond)
 	e.CommonProperties.TimeToFirstUpstreamRxByte = durationpb.New(80 * time.Millisecond)
+	e.CommonProperties.TimeToLastUpstreamRxByte = durationpb.New(90 * time.Millisecond)
 	for _, c := range change {
 		c(e)
 	}
@@ -76,7 +77,7 @@ func attemptEntry(t testing.TB, id string, n int, change ...func(*data.HTTPAcces
 }
 
 func noUsage(e *data.HTTPAccessLogEntry) {
-	delete(e.CommonProperties.Metadata.FilterMetadata, MetadataUsage)
+	delete(e.GetCommonProperties().GetMetadata().GetFilterMetadata(), MetadataUsage)
 }
 
 func usageIs(t testing.TB, said map[string]any) func(*data.HTTPAccessLogEntry) {
@@ -133,4 +134,4 @@ func estimated(n int64) Count { return Count{N: n, Source: Estimated} }
 
 var long = strings.Repeat("x", 1<<20)
 
-func number3(n int) string { return fmt.Sprintf("%03d", n) }
+func threeDigits(n int) string { return fmt.Sprintf("%03d", n) }

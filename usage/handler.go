@@ -29,7 +29,7 @@ func (s *Recent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer, err := s.answer(w.Header(), r)
 	if err != nil {
 		w.WriteHeader(fault.KindOf(err).Status())
-		_, _ = w.Write(fault.OpenAI(err)) //nolint:gosec // JSON, never HTML
+		_, _ = w.Write(fault.OpenAI(err))
 		return
 	}
 	_ = json.NewEncoder(w).Encode(answer) //nolint:errchkjson // plain types; that the client is gone is nobody's concern
@@ -75,7 +75,7 @@ type sumsView struct {
 	CostUnknown int64      `json:"unknown_cost_requests"`
 }
 
-func (s Sums) view() sumsView {
+func (s *Sums) view() sumsView {
 	v := sumsView{
 		Object: "usage", Requests: s.Requests, Errors: s.Errors,
 		Tokens: s.Exact, Estimated: s.Estimated, Unknown: s.Unknown,

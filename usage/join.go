@@ -153,8 +153,8 @@ func (j *Joiner) Expire() []*Request {
 	now := j.settings.Now()
 	var done []*Request
 	for _, queue := range []*list.List{&j.short, &j.long} {
-		for front := queue.Front(); front != nil && !front.Value.(*group).due.After(now); front = queue.Front() {
-			done = append(done, j.giveUp(front.Value.(*group))...)
+		for front := queue.Front(); front != nil && !groupAt(front).due.After(now); front = queue.Front() {
+			done = append(done, j.giveUp(groupAt(front))...)
 		}
 	}
 	return done
@@ -298,7 +298,13 @@ func (j *Joiner) bound() []*Request {
 		if front == nil {
 			front = j.short.Front()
 		}
-		done = append(done, j.giveUp(front.Value.(*group))...)
+		done = append(done, j.giveUp(groupAt(front))...)
 	}
 	return done
+}
+
+// groupAt is what a place in a queue holds: groups, and nothing else.
+func groupAt(place *list.Element) *group {
+	g, _ := place.Value.(*group)
+	return g
 }

@@ -43,7 +43,7 @@ func OpenLedger(name string) (l *Ledger, renewed bool, err error) {
 	if name == "" {
 		return l, false, nil
 	}
-	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator's own data folder
 	if err != nil {
 		return nil, false, fmt.Errorf("the usage ledger: %w", err)
 	}

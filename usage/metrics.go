@@ -244,7 +244,8 @@ func (m *Metrics) model(r *Request, provider, model string) {
 		m.firstToken.WithLabelValues(operation, provider, model).Observe(r.Attempts[n-1].FirstByte.Seconds())
 	}
 	for _, part := range charged(r) {
-		if part.count.Source == Exact && !(part.name == "output" && r.Endpoint == Embeddings) {
+		none := part.name == "output" && r.Endpoint == Embeddings // they have no output to observe
+		if part.count.Source == Exact && !none {
 			m.tokenUsage.WithLabelValues(operation, provider, model, part.name).Observe(float64(part.count.N))
 		}
 	}

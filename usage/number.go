@@ -22,7 +22,7 @@ func number(value *structpb.Value) int64 {
 		}
 	case *structpb.Value_StringValue:
 		if n, err := strconv.ParseUint(v.StringValue, 10, 32); err == nil && n <= mostTokens {
-			return int64(n) //nolint:gosec // just bounded
+			return int64(n)
 		}
 	}
 	return -1
@@ -43,9 +43,9 @@ func readUsage(fields map[string]*structpb.Value) found {
 }
 
 // text is a value's text, cleaned; empty for every other kind of value.
-func text(value *structpb.Value, limit int) string {
+func text(value *structpb.Value) string {
 	if v, ok := value.GetKind().(*structpb.Value_StringValue); ok {
-		return clean(v.StringValue, limit)
+		return clean(v.StringValue, maxName)
 	}
 	return ""
 }

@@ -33,17 +33,17 @@ type mark struct {
 // again says that an equal mark was seen, and remembers this one.
 func (s *seen) again(m mark) bool {
 	m.begun = m.begun.UTC() // equal instants are equal marks
-	print := maphash.Comparable(s.seed, m)
-	if _, twice := s.known[print]; twice {
+	face := maphash.Comparable(s.seed, m)
+	if _, twice := s.known[face]; twice {
 		return true
 	}
 	if len(s.ring) < cap(s.ring) {
-		s.ring = append(s.ring, print)
+		s.ring = append(s.ring, face)
 	} else {
 		delete(s.known, s.ring[s.next])
-		s.ring[s.next] = print
+		s.ring[s.next] = face
 		s.next = (s.next + 1) % len(s.ring)
 	}
-	s.known[print] = struct{}{}
+	s.known[face] = struct{}{}
 	return false
 }

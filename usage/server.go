@@ -26,8 +26,9 @@ type Settings struct {
 	// Consumers get each finished request once, one after the other.
 	Consumers []Consumer
 	// Attempt is told of each attempt as soon as its entry comes, before its request
-	// ends: health of providers wants to know early. It may be nil, and is called
-	// from several goroutines.
+	// ends: health of providers wants to know early. Such an attempt may be Open,
+	// and its Model may be empty or hold a *. It may be nil, and is called from
+	// several goroutines.
 	Attempt func(a *Attempt)
 	// Ledger remembers across restarts how many entries were settled; nil: nobody
 	// does.

@@ -45,7 +45,7 @@ type house struct {
 	stop    func()
 }
 
-func start2(t *testing.T, s Settings) *house {
+func startHouse(t *testing.T, s Settings) *house {
 	t.Helper()
 	h := &house{sink: &sink{}}
 	s.Decoder = decoder(t)
@@ -98,7 +98,7 @@ func untyped(e *data.HTTPAccessLogEntry) {
 
 func TestTwoLogsBecomeOneRecord(t *testing.T) {
 	var early sink
-	h := start2(t, Settings{Attempt: func(a *Attempt) { early.Consume(&Request{ID: a.RequestID}) }})
+	h := startHouse(t, Settings{Attempt: func(a *Attempt) { early.Consume(&Request{ID: a.RequestID}) }})
 	requests, attempts := h.open(t), h.open(t)
 	twice := func(e *data.HTTPAccessLogEntry) { e.CommonProperties.UpstreamRequestAttemptCount = 2 }
 	require.NoError(t, requests.Send(message(LogRequests, requestEntry(t, "a", twice, untyped), requestEntry(t, "b", refusedAtTheDoor(401, "jwt_authn_access_denied"), untyped))))
@@ -124,7 +124,7 @@ func TestTwoLogsBecomeOneRecord(t *testing.T) {
 }
 
 func TestOtherEntriesAreSkippedAndCounted(t *testing.T) {
-	h := start2(t, Settings{})
+	h := startHouse(t, Settings{})
 	stream := h.open(t)
 	periodic := func(e *data.HTTPAccessLogEntry) {
 		e.CommonProperties.AccessLogType = data.AccessLogType_DownstreamPeriodic
@@ -143,7 +143,7 @@ func TestOtherEntriesAreSkippedAndCounted(t *testing.T) {
 
 // A cut stream loses nothing that had come, and what waits goes out at the end.
 func TestACutStreamAndTheEnd(t *testing.T) {
-	h := start2(t, Settings{})
+	h := startHouse(t, Settings{})
 	ctx, cut := context.WithCancel(t.Context())
 	stream, err := h.client.StreamAccessLogs(ctx)
 	require.NoError(t, err)
@@ -169,7 +169,7 @@ func TestManyStreamsAtOnce(t *testing.T) {
 	ledger, _, err := OpenLedger(filepath.Join(t.TempDir(), "usage.json"))
 	require.NoError(t, err)
 	defer ledger.Close()
-	h := start2(t, Settings{Ledger: ledger, Consumers: []Consumer{
+	h := startHouse(t, Settings{Ledger: ledger, Consumers: []Consumer{
 		NewMetrics(MetricsSettings{Tenants: 3}), NewRecent(RecentSettings{Requests: 10}), NewWindow(WindowSettings{}),
 	}})
 	const workers, each = 4, 500

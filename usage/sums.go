@@ -80,13 +80,14 @@ func (k *keySums) add(r *Request) {
 	if at == nil {
 		if k.recent.Len() >= k.most {
 			oldest := k.recent.Back()
-			delete(k.byKey, k.recent.Remove(oldest).(*keyed).key)
+			delete(k.byKey, keyedAt(oldest).key)
+			k.recent.Remove(oldest)
 		}
 		at = k.recent.PushFront(&keyed{key: r.Key, sums: Sums{Since: r.Time}})
 		k.byKey[r.Key] = at
 	}
 	k.recent.MoveToFront(at)
-	at.Value.(*keyed).sums.add(r)
+	keyedAt(at).sums.add(r)
 }
 
 func (k *keySums) of(key string) (Sums, bool) {
@@ -96,5 +97,11 @@ func (k *keySums) of(key string) (Sums, bool) {
 	if at == nil {
 		return Sums{}, false
 	}
-	return at.Value.(*keyed).sums, true
+	return keyedAt(at).sums, true
+}
+
+// keyedAt is what a place in the list holds: keys, and nothing else.
+func keyedAt(place *list.Element) *keyed {
+	k, _ := place.Value.(*keyed)
+	return k
 }

@@ -108,12 +108,7 @@ func (f found) tokens(r *Request, guess Tokens) Tokens {
 			Output: Count{N: f.total - in, Source: Estimated},
 		}
 	}
-	if f.total >= 0 && f.output < 0 && f.total >= f.input {
-		f.output = f.total - f.input
-	}
-	if f.total >= 0 && f.input < 0 && f.total >= f.output {
-		f.input = f.total - f.output
-	}
+	f = f.completed()
 	t := Tokens{Input: guess.Input, Output: guess.Output}
 	if f.input >= 0 {
 		t.Input = Count{N: f.input, Source: Exact}
@@ -128,6 +123,17 @@ func (f found) tokens(r *Request, guess Tokens) Tokens {
 		t.Reasoning = Count{N: f.reasoning, Source: Exact}
 	}
 	return t
+}
+
+// completed has the part that is missing, where the total and the other part tell it.
+func (f found) completed() found {
+	switch {
+	case f.output < 0 && f.total >= f.input:
+		f.output = f.total - f.input
+	case f.input < 0 && f.total >= f.output:
+		f.input = f.total - f.output
+	}
+	return f
 }
 
 // Prices is where costs come from; *price.Table is one.

@@ -39,7 +39,7 @@ func headline(s Snapshot) string {
 	text := fmt.Sprintf("postern  %s  config %s  in flight %d  last %s",
 		s.At.Format("15:04:05"), first(clean(s.Version, 16), "-"), s.InFlight, s.Span.Round(time.Second))
 	if s.Missing > 0 {
-		text += fmt.Sprintf("  LOG GAP %s", short(float64(s.Missing)))
+		text += "  LOG GAP " + short(float64(s.Missing))
 	}
 	return text
 }

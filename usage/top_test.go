@@ -51,7 +51,7 @@ func busy() Snapshot {
 func crowd(n int) []Row {
 	all := make([]Row, n)
 	for i := range all {
-		all[i] = Row{Name: "row " + number3(i), Requests: 1, Errors: 1, Rate: 1e9, TokenRate: 1e15, CostPerHour: 1e12, Unpriced: 1, FirstByte50: time.Hour, FirstByte95: 100 * time.Hour}
+		all[i] = Row{Name: "row " + threeDigits(i), Requests: 1, Errors: 1, Rate: 1e9, TokenRate: 1e15, CostPerHour: 1e12, Unpriced: 1, FirstByte50: time.Hour, FirstByte95: 100 * time.Hour}
 	}
 	return all
 }
@@ -112,10 +112,10 @@ func TestTheTableIsDrawnAgainAndTheTerminalLeftAsItWas(t *testing.T) {
 	assert.NotContains(t, text, clearLine+"\r\n"+clearRest, "a full screen must not scroll")
 }
 
-type broken2 struct{}
+type deadTerminal struct{}
 
-func (broken2) Write([]byte) (int, error) { return 0, errors.New("gone") }
+func (deadTerminal) Write([]byte) (int, error) { return 0, errors.New("gone") }
 
 func TestATerminalThatIsGoneEndsTheLoop(t *testing.T) {
-	assert.Error(t, Watch{Out: broken2{}, Fetch: func(context.Context) (Snapshot, error) { return busy(), nil }}.Run(t.Context()))
+	assert.Error(t, Watch{Out: deadTerminal{}, Fetch: func(context.Context) (Snapshot, error) { return busy(), nil }}.Run(t.Context()))
 }

@@ -71,6 +71,10 @@ type Attempt struct {
 	Details   string
 	Blame     Blame
 	Aborted   bool
+	// Open says that the entry does not tell how the attempt ended, because Envoy
+	// ended it: the client left, or the whole request's time was up. The finished
+	// request tells, so this is only seen by who is told early (Settings.Attempt).
+	Open      bool
 	FirstByte time.Duration // from the attempt's begin to the first byte of its answer; 0: there was none
 	Duration  time.Duration
 	BytesIn   int64 // of the answer's body

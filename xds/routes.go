@@ -47,9 +47,9 @@ const (
 // before it.
 const printable = `[!-~]([ -~]{0,254}[!-~])?`
 
-// small is the largest body in bytes whose model Envoy reads itself; above it Go's
-// scan costs less (docs/adr/0002).
-const small = 8 << 10
+// SmallBody is the largest body in bytes whose model Envoy reads itself; above it
+// Go's scan costs less (docs/adr/0002).
+const SmallBody = 20 << 10
 
 // notText is how JSON that is no string looks once it stands in a header.
 const notText = `-?[0-9.]+([eE][+-]?[0-9]+)?|true|false|null|\[.*|\{.*`
@@ -102,7 +102,7 @@ func needModel(cfg *config.Config) []*route.Route {
 	post := headerIs(":method", exact("POST"))
 	form := headerIs("content-type", prefix("application/json")) // as Envoy's reader asks
 	short := &route.HeaderMatcher{Name: contentLength, HeaderMatchSpecifier: &route.HeaderMatcher_RangeMatch{
-		RangeMatch: &typev3.Int64Range{Start: 0, End: small + 1},
+		RangeMatch: &typev3.Int64Range{Start: 0, End: SmallBody + 1},
 	}}
 	var all []*route.Route
 	for _, path := range modelPaths {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/xds"
 )
 
 func explainCommand() *cobra.Command {
@@ -68,7 +69,7 @@ func explainLane(out io.Writer, cfg *config.Config, name string, at func(...any)
 	case !shared:
 		fmt.Fprintln(out, "lane: native: Envoy routes; Go writes the name into the body at attempts whose target has its own")
 	default:
-		fmt.Fprintln(out, "lane: native: Envoy reads the model's name and routes; Go only finds the name in bodies above 8 KiB")
+		fmt.Fprintf(out, "lane: native: Envoy reads the model's name and routes; Go only finds the name in bodies above %d KiB\n", xds.SmallBody>>10)
 	}
 }
 

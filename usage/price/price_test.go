@@ -104,7 +104,7 @@ func TestTheTableIsSane(t *testing.T) {
 func TestABadTableIsRefusedWithAllItsFaults(t *testing.T) {
 	head := "vendor,model,input,cached,output,up_to\n"
 	for name, test := range map[string]struct{ text, want string }{
-		"twice":           {head + "openai,a,1,,2,\nopenai,a,1,,2,", "openai/a stands twice"},
+		"twice":           {head + "openai,a,1,,2,\nopenai,a,3,,4,", "openai/a stands twice"},
 		"both faults":     {head + "openai,a,0,,2,\nother,b,1,,2,", "is free\nthe price table: other/b is of an unknown vendor"},
 		"cached is dear":  {head + "openai,a,1,2,2,", "dearer"},
 		"free output":     {head + "openai,a,1,,0,", "is free"},

@@ -46,7 +46,7 @@ func TestALargeBodyPasses(t *testing.T) {
 // mind about how a body is read.
 func TestBodiesOfEverySizeTakeTheSameWay(t *testing.T) {
 	h := shared(t)
-	for _, size := range []int{100, 4095, 4096, 8191, 8192, 8193, 16 << 10, 64 << 10, 65537, 256 << 10, mebibyte, mebibyte + 1} {
+	for _, size := range []int{100, 4095, 4096, 8193, 16 << 10, 20479, 20480, 20481, 64 << 10, 65537, 256 << 10, mebibyte, mebibyte + 1} {
 		for _, f := range []frame{sized, chunked} {
 			body := bigBody("main", size)
 			a := speak(t, h.Address, http.MethodPost, row{request: request{body: body, frame: f}}.on(h, native).request)

@@ -60,7 +60,7 @@ func TestEachAttemptHasItsOwnNameAndLength(t *testing.T) {
 		"plain-long":  {"plain-long", "a-very-much-longer-name-than-the-clients"},
 		"any/thing":   {"first/thing", "thing"},
 	} {
-		for _, size := range []int{1, 20_000} {
+		for _, size := range []int{1, 40_000} {
 			t.Run(model+" "+strconv.Itoa(size), func(t *testing.T) {
 				one.Reset()
 				two.Reset()
