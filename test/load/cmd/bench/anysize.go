@@ -157,7 +157,8 @@ func threshold(compiled map[string]any) (int, error) {
 	return largest, nil
 }
 
-// lengths are the ranges of content-length that routes match, anywhere in value.
+// lengths are the ranges of content-length that routes of small bodies match,
+// anywhere in value: those that begin at 0.
 func lengths(value any) []map[string]any {
 	var found []map[string]any
 	switch value := value.(type) {
@@ -166,7 +167,7 @@ func lengths(value any) []map[string]any {
 			found = append(found, lengths(v)...)
 		}
 	case map[string]any:
-		if limit, ok := value["range_match"].(map[string]any); ok && value["name"] == "content-length" {
+		if limit, ok := value["range_match"].(map[string]any); ok && value["name"] == "content-length" && (limit["start"] == nil || limit["start"] == "0") {
 			found = append(found, limit)
 		}
 		for _, v := range value {

@@ -83,6 +83,7 @@ func TestThresholdIsReadFromTheRoutes(t *testing.T) {
 	compiled := map[string]any{"static_resources": []any{map[string]any{"headers": []any{
 		map[string]any{"name": "content-length", "range_match": limit},
 		map[string]any{"name": "content-length", "present_match": true},
+		map[string]any{"name": "content-length", "range_match": map[string]any{"start": "9000", "end": "9999"}},
 		map[string]any{"name": "x-other", "range_match": map[string]any{"end": "9"}},
 	}}}}
 	got, err := threshold(compiled)
