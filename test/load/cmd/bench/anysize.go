@@ -29,7 +29,7 @@ func (l *laboratory) envoyReads(ctx context.Context) (load.Target, error) {
 // goReads is the same with Go reading bodies of every size, small ones with a length
 // before them too. Its ext_proc service is that of the Postern that the lanes share.
 func (l *laboratory) goReads(ctx context.Context) (load.Target, error) {
-	g, err := l.postern(ctx)
+	g, err := l.postern(ctx, "postern.yaml", posternTemplate)
 	if err != nil {
 		return load.Target{}, err
 	}

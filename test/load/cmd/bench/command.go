@@ -22,6 +22,7 @@ const (
 	rowEnvoy      = "Envoy alone"
 	rowNoop       = "no-op ext_proc"
 	rowNative     = "Postern native"
+	rowBeside     = "Postern native, beside an understood model"
 	rowFound      = "Postern found"
 	rowUnderstood = "Postern understood"
 
@@ -58,8 +59,8 @@ type laboratory struct {
 	folder   string
 	envoy    string
 	mock     *child
-	mockAt   string  // host:port
-	gate     *shared // Postern, once a row has asked for it
+	mockAt   string             // host:port
+	gates    map[string]*shared // Posterns that rows have asked for, by their configuration
 	children []*child
 }
 
@@ -119,12 +120,13 @@ func bench(ctx context.Context, s settings, arguments []string) (load.Report, er
 
 // notes are what a reader of the table must know of its rows.
 func (l *laboratory) notes() []string {
-	if l.gate == nil || l.settings.threshold {
+	g := l.gates["postern.yaml"]
+	if g == nil || l.settings.threshold {
 		return nil
 	}
-	return []string{fmt.Sprintf("Postern's rows are lanes of one gate, so their memory is one. Envoy finds the model's name in bodies "+
+	return []string{fmt.Sprintf("Postern's rows but “"+rowNative+"” are lanes of one gate, so their memory is one. Envoy finds the model's name in bodies "+
 		"of at most %d bytes whose length is said before; “%s” sends such bodies without it. Larger ones have no native lane, and "+
-		"“%s” asks Go twice for them: for the name, and for the change.", l.gate.threshold, rowFound, rowUnderstood)}
+		"“%s” asks Go twice for them: for the name, and for the change.", g.threshold, rowFound, rowUnderstood)}
 }
 
 // row makes one target; it starts what the target needs.
@@ -141,6 +143,7 @@ var rows = []row{
 	{name: rowEnvoy, make: (*laboratory).envoyAlone},
 	{name: rowNoop, make: (*laboratory).noopHop},
 	{name: rowNative, make: (*laboratory).native, postern: true},
+	{name: rowBeside, make: (*laboratory).beside, postern: true},
 	{name: rowFound, make: (*laboratory).found, postern: true},
 	{name: rowUnderstood, make: (*laboratory).understood, postern: true},
 	{name: rowEnvoyReads, make: (*laboratory).envoyReads, extra: true},

@@ -46,7 +46,7 @@ func parse(arguments []string) (settings, error) {
 	s := settings{connections: allConnections, sizes: allSizes, answers: words{"plain", "streamed"}, chosen: map[string]bool{}}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.DurationVar(&s.warmup, "warmup", 400*time.Millisecond, "before each round of each row, not measured")
-	flags.DurationVar(&s.duration, "duration", 2*time.Second, "of each round of each row")
+	flags.DurationVar(&s.duration, "duration", 1500*time.Millisecond, "of each round of each row")
 	flags.IntVar(&s.rounds, "rounds", 3, "turns of each row in each case")
 	flags.IntVar(&s.requests, "requests", 0, "requests of each round, in place of its duration")
 	flags.IntVar(&s.together, "together", 1, "events of a stream that the mock provider sends in one write")

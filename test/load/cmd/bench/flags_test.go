@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 	}, s.cases())
 	wanted, err := s.wanted()
 	require.NoError(t, err)
-	assert.Equal(t, []string{rowDirect, rowEnvoy, rowNoop, rowNative, rowFound, rowUnderstood}, names(wanted))
+	assert.Equal(t, []string{rowDirect, rowEnvoy, rowNoop, rowNative, rowBeside, rowFound, rowUnderstood}, names(wanted))
 	took := length(s, len(wanted))
 	assert.Less(t, took.Minutes(), 7.5, "people wait for it")
 }

@@ -12,13 +12,22 @@ import (
 	"github.com/postern-proxy/postern/test/load"
 )
 
-//go:embed postern.yaml.tmpl
-var posternTemplate string
+// The configurations: one whose models are all native, and one with a model beside
+// it whose requests Go changes.
+var (
+	//go:embed native.yaml.tmpl
+	nativeTemplate string
+	//go:embed postern.yaml.tmpl
+	posternTemplate string
+)
 
 // providerKey is the mock provider's, by its reference in the configuration.
 const providerKey = "BENCH_PROVIDER_KEY"
 
-// shared is the one Postern that all lanes share.
+// noKeys is enough where only routes are read.
+const noKeys = `{"keys":[]}`
+
+// shared is a Postern that several lanes share.
 type shared struct {
 	target    load.Target // without a name and a way
 	admin     string      // its Envoy's socket
@@ -31,7 +40,17 @@ type shared struct {
 // model from the body, a limit, the provider's credential. Larger bodies have no
 // such lane.
 func (l *laboratory) native(ctx context.Context) (load.Target, error) {
-	g, err := l.postern(ctx)
+	return l.nativeOf(ctx, "native.yaml", nativeTemplate)
+}
+
+// beside is the same where another model of the configuration is understood: then
+// every request meets the filter that reads bodies, which lets it pass.
+func (l *laboratory) beside(ctx context.Context) (load.Target, error) {
+	return l.nativeOf(ctx, "postern.yaml", posternTemplate)
+}
+
+func (l *laboratory) nativeOf(ctx context.Context, name, template string) (load.Target, error) {
+	g, err := l.postern(ctx, name, template)
 	if err != nil {
 		return load.Target{}, err
 	}
@@ -44,7 +63,7 @@ func (l *laboratory) native(ctx context.Context) (load.Target, error) {
 // found is the same model, whose name Go finds. Small bodies go this way if their
 // length is not said before; large ones always do.
 func (l *laboratory) found(ctx context.Context) (load.Target, error) {
-	g, err := l.postern(ctx)
+	g, err := l.postern(ctx, "postern.yaml", posternTemplate)
 	if err != nil {
 		return load.Target{}, err
 	}
@@ -57,7 +76,7 @@ func (l *laboratory) found(ctx context.Context) (load.Target, error) {
 // understood is a model whose requests Go changes. A large body's name is found by Go
 // before.
 func (l *laboratory) understood(ctx context.Context) (load.Target, error) {
-	g, err := l.postern(ctx)
+	g, err := l.postern(ctx, "postern.yaml", posternTemplate)
 	if err != nil {
 		return load.Target{}, err
 	}
@@ -73,15 +92,15 @@ func (l *laboratory) understood(ctx context.Context) (load.Target, error) {
 }
 
 // postern starts Postern, unless a lane before has done so.
-func (l *laboratory) postern(ctx context.Context) (*shared, error) {
-	if l.gate != nil {
-		return l.gate, nil
+func (l *laboratory) postern(ctx context.Context, name, template string) (*shared, error) {
+	if g := l.gates[name]; g != nil {
+		return g, nil
 	}
-	address, err := l.configure("postern.yaml", posternTemplate)
+	address, err := l.configure(name, template)
 	if err != nil {
 		return nil, err
 	}
-	compiled, err := l.compile("postern.yaml", nil, "")
+	compiled, err := l.compile(name, []byte(noKeys), "")
 	if err != nil {
 		return nil, err
 	}
@@ -89,10 +108,10 @@ func (l *laboratory) postern(ctx context.Context) (*shared, error) {
 	if g.threshold, err = threshold(compiled); err != nil {
 		return nil, err
 	}
-	data := l.file("data")
-	cmd := exec.Command(l.settings.postern, "run", "--config", l.file("postern.yaml"), "--data", data)
+	data := l.file("data-" + name)
+	cmd := exec.Command(l.settings.postern, "run", "--config", l.file(name), "--data", data)
 	cmd.Env = append(os.Environ(), providerKey+"=sk-bench", "ENVOY="+l.envoy)
-	c, err := l.start("Postern", cmd)
+	c, err := l.start("Postern ("+name+")", cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +137,10 @@ func (l *laboratory) postern(ctx context.Context) (*shared, error) {
 		return nil, errors.New("Postern answers, but has no Envoy among its children") //nolint:staticcheck // a name
 	}
 	g.target.Roles = l.roles(map[string][]int{roleGo: {g.pid}, roleEnvoy: children})
-	l.gate = g
+	if l.gates == nil {
+		l.gates = map[string]*shared{}
+	}
+	l.gates[name] = g
 	return g, nil
 }
 
