@@ -22,7 +22,7 @@ const (
 	rowEnvoy      = "Envoy alone"
 	rowNoop       = "no-op ext_proc"
 	rowNative     = "Postern native"
-	rowBeside     = "Postern native, beside an understood model"
+	rowBeside     = "Postern native beside understood"
 	rowFound      = "Postern found"
 	rowUnderstood = "Postern understood"
 
