@@ -115,7 +115,8 @@ func (g *gate) stay(ctx context.Context, flags runFlags, binary string, out io.W
 	defer stopServing()
 	services, serving := errgroup.WithContext(serving)
 	g.serve(serving, services)
-	if err := g.apply(ctx, g.config.Load()); err != nil {
+	bootstrap, err := g.prepare(ctx, flags, binary == "", out)
+	if err != nil {
 		return errors.Join(err, g.stopServices(stopServing, services))
 	}
 	front, frontCtx := errgroup.WithContext(ctx)
@@ -128,25 +129,30 @@ func (g *gate) stay(ctx context.Context, flags runFlags, binary string, out io.W
 			return nil
 		}
 	})
-	bootstrap, err := g.bootstrap()
-	if err != nil {
-		return errors.Join(err, g.stopServices(stopServing, services))
-	}
-	if binary == "" {
-		path := filepath.Join(flags.data, "bootstrap.json")
-		if err := os.WriteFile(path, bootstrap, 0o600); err != nil {
-			return errors.Join(err, g.stopServices(stopServing, services))
-		}
-		fmt.Fprintf(out, "Postern waits for an Envoy: envoy -c %s\n", path)
-	} else {
+	if binary != "" {
 		front.Go(func() error { return g.runEnvoy(frontCtx, flags, binary, bootstrap) })
 		front.Go(func() error { return g.announce(frontCtx, out) })
 	}
-	err = front.Wait()
-	if errors.Is(err, context.Canceled) {
-		err = nil
-	}
+	err = asked(ctx, front.Wait())
 	return errors.Join(err, g.stopServices(stopServing, services))
+}
+
+// prepare makes the first configuration the one that is served and gives the
+// bootstrap of an Envoy, which it leaves in a file if somebody else runs that.
+func (g *gate) prepare(ctx context.Context, flags runFlags, elsewhere bool, out io.Writer) ([]byte, error) {
+	if err := g.apply(ctx, g.config.Load()); err != nil {
+		return nil, err
+	}
+	bootstrap, err := g.bootstrap()
+	if err != nil || !elsewhere {
+		return bootstrap, err
+	}
+	path := filepath.Join(flags.data, "bootstrap.json")
+	if err := os.WriteFile(path, bootstrap, 0o600); err != nil {
+		return nil, err
+	}
+	_, err = fmt.Fprintf(out, "Postern waits for an Envoy: envoy -c %s\n", path)
+	return bootstrap, err
 }
 
 func (g *gate) runEnvoy(ctx context.Context, flags runFlags, binary string, bootstrap []byte) error {
