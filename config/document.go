@@ -12,7 +12,7 @@ type Config struct {
 	Models    map[string]*Model    `json:"models" yaml:"models" jsonschema_description:"What clients may ask for: an exact name, or a pattern that ends in * (the longest wins)."`
 	Tiers     map[string]*Tier     `json:"tiers,omitempty" yaml:"tiers,omitempty" jsonschema_description:"Limits, by the tier an API key was made for. 'default' always exists."`
 
-	Extproc   Extproc              `json:"extproc,omitzero" yaml:"extproc,omitempty" jsonschema_description:"The service that reads request bodies."`
+	Extproc Extproc `json:"extproc,omitzero" yaml:"extproc,omitempty" jsonschema_description:"The service that reads request bodies."`
 
 	// DefaultProvider takes every /v1/* endpoint that names no model (files,
 	// images, audio, moderations). Unset: the first provider of the model "*".
