@@ -52,7 +52,7 @@ func explain(out io.Writer, file string, cfg *config.Config, model string) error
 // explainLane says what reads the body, and which lines ask for it.
 func explainLane(out io.Writer, cfg *config.Config, name string, at func(...any) string) {
 	m := cfg.Models[name]
-	_, shared := config.SharedName(name, m.UsableRoute(cfg.Providers))
+	to, shared := config.SharedName(name, m.UsableRoute(cfg.Providers)) // to is empty unless shared
 	switch {
 	case m.Understood(name, cfg.Providers):
 		fmt.Fprintln(out, "lane: understood: Go reads and may change the body, because of")
@@ -61,10 +61,8 @@ func explainLane(out io.Writer, cfg *config.Config, name string, at func(...any)
 				fmt.Fprintf(out, "  %s%s\n", key, place)
 			}
 		}
-		if shared {
-			if to, _ := config.SharedName(name, m.UsableRoute(cfg.Providers)); to != "" {
-				fmt.Fprintf(out, "  the model's name at the provider: %s%s\n", to, at("models", name, "route"))
-			}
+		if to != "" {
+			fmt.Fprintf(out, "  the model's name at the provider: %s%s\n", to, at("models", name, "route"))
 		}
 	case !shared:
 		fmt.Fprintln(out, "lane: native: Envoy routes; Go writes the name into the body at attempts whose target has its own")
