@@ -104,30 +104,32 @@ func needModel(cfg *config.Config) []*route.Route {
 	short := &route.HeaderMatcher{Name: contentLength, HeaderMatchSpecifier: &route.HeaderMatcher_RangeMatch{
 		RangeMatch: &typev3.Int64Range{Start: 0, End: SmallBody + 1},
 	}}
+	stages := anyUnderstood(cfg)
 	var all []*route.Route
 	for _, path := range modelPaths {
 		encoded := refuse("model.encoded", &fault.Error{Kind: fault.UnsupportedEncoding})
 		encoded.Match = pathMatch(path, post, absent, compressed())
-		envoyReads := waiting(cfg, filterTransform, pathMatch(path, post, absent, form, short))
+		envoyReads := waiting(cfg, stages, filterTransform, pathMatch(path, post, absent, form, short))
 		// Its length is known and small: there is nothing to bound.
 		envoyReads.TypedPerFilterConfig[filterBody] = pack(&route.FilterConfig{Disabled: true})
 		all = append(all, encoded, envoyReads,
-			waiting(cfg, filterFind, pathMatch(path, post, absent, form)),
-			waiting(cfg, "", pathMatch(path, post, absent)))
+			waiting(cfg, stages, filterFind, pathMatch(path, post, absent, form)),
+			waiting(cfg, stages, "", pathMatch(path, post, absent)))
 	}
 	return all
 }
 
 // waiting is a route that waits for a model's name, which reader is to find; "" is
-// for bodies of no form that a reader knows.
-func waiting(cfg *config.Config, reader string, match *route.RouteMatch) *route.Route {
+// for bodies of no form that a reader knows. stages says that a model's entry may ask
+// for them once its name is found.
+func waiting(cfg *config.Config, stages bool, reader string, match *route.RouteMatch) *route.Route {
 	r := turnDown(cfg, "model.missing", fault.ModelMissing())
 	r.Match = match
 	r.TypedPerFilterConfig = map[string]*anypb.Any{}
 	if reader != "" {
 		r.TypedPerFilterConfig[reader] = on()
 	}
-	if anyUnderstood(cfg) {
+	if stages {
 		r.TypedPerFilterConfig[filterStages] = on()
 	}
 	return r
