@@ -36,6 +36,7 @@ const (
 	Unavailable                     // a part of the gate is away or full
 	RequestTimeout                  // the client took too long to send its request
 	UnsupportedEncoding             // a content-encoding that is not understood
+	UpstreamFailed                  // the provider says that it failed itself
 	kindCount
 )
 

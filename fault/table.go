@@ -52,6 +52,7 @@ var table = [kindCount]row{
 	Unavailable:         {"unavailable", 503, TypeServer, "gateway_unavailable", codes.Unavailable, rpcServer, "A part of the gateway is not available. Try again shortly."},
 	RequestTimeout:      {"request_timeout", 408, TypeInvalidRequest, "request_timeout", codes.DeadlineExceeded, rpcInvalidRequest, "The request was not sent completely in time."},
 	UnsupportedEncoding: {"unsupported_encoding", 415, TypeInvalidRequest, "unsupported_content_encoding", codes.InvalidArgument, rpcInvalidRequest, "The request body must not be compressed on this route."},
+	UpstreamFailed:      {"upstream_failed", 500, TypeServer, "provider_error", codes.Unavailable, rpcServer, "The model's provider failed to handle this request."},
 }
 
 func (k Kind) row() row {

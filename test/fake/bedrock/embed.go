@@ -1,0 +1,93 @@
+package bedrock
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/tidwall/gjson"
+)
+
+// embed answers POST /model/{id}/invoke for Titan's embeddings, with a vector that
+// depends on the text alone.
+func embed(r *Request, m model) (answer, *Exception) {
+	if m.embeds == 0 {
+		return answer{}, Validation.With("This model's own form of request is not one this server speaks.")
+	}
+	if fault := embeddable(r, m); fault != nil {
+		return answer{}, fault
+	}
+	dimensions := m.embeds
+	if wanted := r.JSON("dimensions"); wanted.Exists() {
+		dimensions = int(wanted.Int())
+	}
+	text := r.JSON("inputText").String()
+	vector := vectorOf(text, dimensions)
+	body := object{"embedding": vector, "inputTextTokenCount": tokens(text)}
+	if m.prefix == "amazon.titan-embed-text-v2" {
+		body["embeddingsByType"] = object{"float": vector}
+	}
+	a := whole(http.StatusOK, encode(body))
+	a.header.Set("X-Amzn-Bedrock-Input-Token-Count", strconv.Itoa(tokens(text)))
+	a.header.Set("X-Amzn-Bedrock-Invocation-Latency", strconv.Itoa(latency))
+	return a, nil
+}
+
+func embeddable(r *Request, m model) *Exception {
+	malformed := func(format string, values ...any) *Exception {
+		return Validation.With("Malformed input request: %s, please reformat your input and try again.", fmt.Sprintf(format, values...))
+	}
+	known := []string{"inputText"}
+	if m.prefix == "amazon.titan-embed-text-v2" {
+		known = append(known, "dimensions", "normalize", "embeddingTypes")
+	}
+	var fault *Exception
+	gjson.ParseBytes(r.Body).ForEach(func(key, _ gjson.Result) bool {
+		if !slices.Contains(known, key.String()) {
+			fault = malformed("#: extraneous key [%s] is not permitted", key)
+		}
+		return fault == nil
+	})
+	text, dimensions := r.JSON("inputText"), r.JSON("dimensions")
+	switch {
+	case fault != nil:
+		return fault
+	case !text.Exists():
+		return malformed("#: required key [inputText] not found")
+	case text.Type != gjson.String:
+		return malformed("#/inputText: expected type: String, found: %s", text.Type)
+	case text.String() == "":
+		return malformed("#/inputText: expected minLength: 1, actual: 0")
+	case dimensions.Exists() && !slices.Contains([]string{"256", "512", "1024"}, dimensions.Raw):
+		return malformed("#/dimensions: %s is not a valid enum value", dimensions.Raw)
+	case r.JSON("normalize").Exists() && !r.JSON("normalize").IsBool():
+		return malformed("#/normalize: expected type: Boolean, found: %s", r.JSON("normalize").Type)
+	}
+	for _, kind := range r.JSON("embeddingTypes").Array() {
+		if kind.String() != "float" {
+			return malformed("#/embeddingTypes: %s is not one this server makes", kind)
+		}
+	}
+	return nil
+}
+
+// vectorOf is a unit vector made from a hash of the text, the same as that of package
+// openai.
+func vectorOf(text string, dimensions int) []float32 {
+	vector := make([]float32, dimensions)
+	length := 0.0
+	for i := range vector {
+		hash := fnv.New32a()
+		_, _ = fmt.Fprintf(hash, "%d:%s", i, text)
+		value := float64(hash.Sum32())/math.MaxUint32*2 - 1
+		vector[i] = float32(value)
+		length += value * value
+	}
+	for i := range vector {
+		vector[i] /= float32(math.Sqrt(length))
+	}
+	return vector
+}
