@@ -1,0 +1,246 @@
+package health
+
+import (
+	"sync"
+	"time"
+)
+
+// State is a breaker's.
+type State string
+
+// The states.
+const (
+	Closed   State = "closed"    // it is used
+	Open     State = "open"      // it failed, and comes last
+	HalfOpen State = "half-open" // it is used again, and one failure opens it
+)
+
+// states are all of them, for metrics.
+var states = []State{Closed, HalfOpen, Open}
+
+// key names a cell: the configured name of a model at a provider, or no model for the
+// provider itself.
+type key struct{ provider, model string }
+
+// cell is what is known of a provider, or of one of its models.
+type cell struct {
+	key key
+
+	mu    sync.Mutex
+	state State
+	since time.Time // of the state
+	until time.Time // when an open breaker lets the next attempt try
+	limit time.Time // 429: it wants to be left alone so long
+
+	opens    int       // openings in a row, which make the next one longer
+	closed   time.Time // when it closed last
+	why      Class     // of the failure that opened it
+	byProbe  bool      // a probe opened it
+	unproved bool      // since it opened, a probe failed too
+	listed   bool      // a probe was good, ever
+
+	failing, working, refusals int // in a row: failures, good attempts, failed probes
+
+	window    window
+	class     Class // of the last failure or limit
+	erred     time.Time
+	worked    time.Time // the last good outcome
+	heard     time.Time // the last attempt of a client
+	firstByte average
+	perToken  average
+}
+
+// pass lets an open breaker's time end. The moment is the one that was set, however
+// late somebody looks.
+func (c *cell) pass(now time.Time) {
+	if c.state == Open && !now.Before(c.until) {
+		c.become(HalfOpen, c.until)
+	}
+}
+
+// become changes the state and begins to count anew.
+func (c *cell) become(s State, at time.Time) {
+	c.state, c.since = s, at
+	c.failing, c.working = 0, 0
+	if s == Closed {
+		c.closed, c.window, c.refusals = at, window{}, 0
+	}
+}
+
+// open begins a time in which the provider comes last: longer each time, unless it
+// had worked for a while.
+func (c *cell) open(class Class, probe bool, now time.Time, s *Settings) {
+	if c.state == Closed && now.Sub(c.closed) >= s.Forget {
+		c.opens = 0
+	}
+	length := s.Open
+	for range c.opens {
+		length = min(2*length, s.OpenMax)
+	}
+	c.opens++
+	c.why, c.byProbe, c.unproved = class, probe, probe
+	c.become(Open, now)
+	c.until = now.Add(s.spread(length))
+}
+
+// spread gives or takes a fifth, so that gates do not move in step.
+func (s *Settings) spread(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.4*s.Jitter()))
+}
+
+// note takes an attempt. evidence says that a failure may open this breaker. The
+// result is whether the order may change by it.
+func (c *cell) note(o *Outcome, evidence bool, now time.Time, s *Settings) (changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.state
+	c.pass(now)
+	if !o.Probe && o.Result != Ignored {
+		c.heard = now
+	}
+	switch o.Result {
+	case Good:
+		c.good(o, now, s)
+	case Failed:
+		c.fail(o, evidence, now, s)
+	case Limited:
+		changed = c.limited(o, evidence, now, s)
+	case Ignored:
+	}
+	c.measure(o, now, s)
+	return changed || c.state != before
+}
+
+// stale says that an attempt began before the breaker became what it is: it tells of
+// the time before. A state of the beginning has no time before.
+func (c *cell) stale(o *Outcome) bool {
+	return !o.At.IsZero() && c.opens > 0 && o.At.Before(c.since)
+}
+
+func (c *cell) good(o *Outcome, now time.Time, s *Settings) {
+	c.worked = now
+	c.window.at(now, s.Window).good++
+	if c.stale(o) {
+		return
+	}
+	c.failing, c.refusals = 0, 0
+	c.working++
+	if c.state == HalfOpen || c.state == Open && (c.why.refuted() || c.working >= s.Consecutive) {
+		c.become(Closed, now)
+	}
+}
+
+func (c *cell) fail(o *Outcome, evidence bool, now time.Time, s *Settings) {
+	c.class, c.erred = o.Class, now
+	slot := c.window.at(now, s.Window)
+	slot.failed++
+	if !evidence || c.stale(o) {
+		return
+	}
+	slot.held++
+	c.failing++
+	c.working = 0
+	if c.state == HalfOpen || c.state == Closed && c.tooMuch(now, s) {
+		c.open(o.Class, false, now, s)
+	}
+}
+
+// tooMuch says that a closed breaker opens.
+func (c *cell) tooMuch(now time.Time, s *Settings) bool {
+	if c.failing >= s.Consecutive {
+		return true
+	}
+	all := c.window.sum(now, s.Window)
+	total := float64(all.good) + float64(all.held)
+	return total >= float64(s.Enough) && float64(all.held) >= s.Ratio*total
+}
+
+// limited leaves the model alone for a while. It is no failure: who limits is there,
+// so that a half-open breaker closes.
+func (c *cell) limited(o *Outcome, evidence bool, now time.Time, s *Settings) (changed bool) {
+	c.class, c.erred = TooMany, now
+	c.window.at(now, s.Window).limited++
+	if !evidence {
+		return false
+	}
+	if c.state == HalfOpen && !c.stale(o) {
+		c.become(Closed, now)
+	}
+	wait := s.Limit
+	if o.RetryAfter > 0 {
+		wait = min(o.RetryAfter, s.LimitMax)
+	}
+	if until := now.Add(wait); until.After(c.limit) {
+		changed = !c.limit.After(now)
+		c.limit = until
+	}
+	return changed
+}
+
+// measure adds to the averages what an attempt took.
+func (c *cell) measure(o *Outcome, now time.Time, s *Settings) {
+	if o.Probe || o.Class != "" || o.Result != Good && o.Result != Ignored {
+		return
+	}
+	if o.FirstByte > 0 {
+		c.firstByte.add(o.FirstByte.Seconds(), now, s.Memory)
+	}
+	if o.OutputTokens > 0 && o.Duration > 0 {
+		c.perToken.add(o.Duration.Seconds()/float64(o.OutputTokens), now, s.Memory)
+	}
+}
+
+// probed takes the answer to a probe. A good one closes a breaker whose failures it
+// refutes, and lets the next attempt try if a probe had failed before. A failed one
+// counts against the provider itself alone, and keeps open what is open.
+func (c *cell) probed(o *Outcome, now time.Time, s *Settings) (changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.state
+	c.pass(now)
+	switch o.Result {
+	case Good:
+		c.worked, c.refusals, c.listed = now, 0, true
+		switch refuted := c.byProbe || c.why.refuted(); {
+		case c.state != Closed && refuted:
+			c.become(Closed, now)
+		case c.state == Open && c.unproved:
+			c.become(HalfOpen, now)
+		}
+	case Failed:
+		c.probeFailed(o, now, s)
+	case Limited, Ignored:
+	}
+	return c.state != before
+}
+
+func (c *cell) probeFailed(o *Outcome, now time.Time, s *Settings) {
+	if c.key.model == "" {
+		c.class, c.erred = o.Class, now
+		c.refusals++
+	}
+	switch {
+	case c.state == Open:
+		// The next probe comes before this has passed, even if it is slow to fail.
+		c.unproved = true
+		if later := now.Add(2*s.Open + s.spread(s.Open)); later.After(c.until) {
+			c.until = later
+		}
+	case c.key.model == "" && (c.state == HalfOpen || c.refusals >= s.Probes):
+		c.open(o.Class, true, now, s)
+	}
+}
+
+// isListed says that a probe was good, ever.
+func (c *cell) isListed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.listed
+}
+
+// show notes a failure that changes nothing.
+func (c *cell) show(o *Outcome, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.class, c.erred = o.Class, now
+}

@@ -1,0 +1,162 @@
+package health
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/postern-proxy/postern/config"
+)
+
+// Prober asks providers whether they are there (Ask), so that one that nobody uses is
+// known before it is needed, and one that came back is noticed. A provider that
+// clients' attempts tell of is left in peace. A builtin provider is not asked: it is
+// Postern itself; neither is one whose API has no list of models.
+type Prober struct {
+	Config  func() *config.Config // the version in use
+	Tracker *Tracker
+	// Every is how long a provider may be unheard of; default 15s, less up to a fifth
+	// by chance. One whose breaker is not closed is asked more often, at three quarters
+	// of Settings.Open, less up to a fifth: before the next attempt of a client tries.
+	Every time.Duration
+	// Timeout bounds a probe; default 5s.
+	Timeout time.Duration
+	// AtOnce is how many probes there may be at a time; default 4.
+	AtOnce int
+	// Ask asks one provider; default Ask.
+	Ask func(ctx context.Context, name string, p *config.Provider) Outcome
+}
+
+// Run asks until ctx ends, and returns when the last probe has. Its error is always nil,
+// so that it can stand in a group of those that have one.
+func (p *Prober) Run(ctx context.Context) error {
+	round := round{Prober: *p, visits: map[string]*visit{}, done: make(chan answer)}
+	atLeast(&round.Every, 15*time.Second)
+	atLeast(&round.Timeout, 5*time.Second)
+	atLeast(&round.AtOnce, 4)
+	if round.Ask == nil {
+		round.Ask = Ask
+	}
+	round.soon = min(round.Every, round.Tracker.settings.Open*3/4)
+	ticker := time.NewTicker(min(time.Second, max(10*time.Millisecond, round.soon/10)))
+	defer ticker.Stop()
+	for {
+		round.begin(ctx)
+		select {
+		case <-ctx.Done():
+			for round.running > 0 {
+				<-round.done
+				round.running--
+			}
+			return nil
+		case a := <-round.done:
+			round.end(ctx, a)
+		case <-ticker.C:
+		}
+	}
+}
+
+// round is a Prober at work.
+type round struct {
+	Prober
+
+	soon    time.Duration // Every, for a provider that is not well
+	visits  map[string]*visit
+	running int
+	done    chan answer
+}
+
+// visit is when a provider is asked.
+type visit struct {
+	provider *config.Provider
+	next     time.Time
+	asked    time.Time // when it was last
+	busy     bool
+}
+
+type answer struct {
+	name    string
+	of      *config.Provider
+	outcome Outcome
+}
+
+// begin asks those whose time it is.
+func (r *round) begin(ctx context.Context) {
+	cfg := r.Config()
+	if cfg == nil || ctx.Err() != nil {
+		return
+	}
+	for name, v := range r.visits {
+		if !v.busy && !askable(cfg.Providers[name]) {
+			delete(r.visits, name)
+		}
+	}
+	now := r.Tracker.settings.Now()
+	for _, name := range sortedKeys(cfg.Providers) {
+		its := cfg.Providers[name]
+		if r.running < r.AtOnce && askable(its) && r.due(name, its, now) {
+			r.ask(ctx, name, its, now)
+		}
+	}
+}
+
+// due says that a provider is asked now, and else when.
+func (r *round) due(name string, its *config.Provider, now time.Time) bool {
+	v := r.visits[name]
+	if v == nil {
+		v = &visit{}
+		r.visits[name] = v
+	}
+	if v.provider != its { // soon after the start, or a new configuration
+		v.provider = its
+		v.next = now.Add(rand.N(min(time.Second, r.soon/4))) //nolint:gosec // so that not all are asked at one time
+	}
+	heard, troubled, opened := r.Tracker.glance(name)
+	if opened.After(v.asked) {
+		if first := opened.Add(lately(r.soon)); first.Before(v.next) {
+			v.next = first
+		}
+	}
+	if v.busy || now.Before(v.next) {
+		return false
+	}
+	if !troubled && now.Sub(heard) < r.Every {
+		v.next = heard.Add(r.Every)
+		return false
+	}
+	return true
+}
+
+func (r *round) ask(ctx context.Context, name string, its *config.Provider, now time.Time) {
+	v := r.visits[name]
+	v.busy, v.asked = true, now
+	r.running++
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+		defer cancel()
+		o := r.Ask(ctx, name, its)
+		r.done <- answer{name, its, o}
+	}()
+}
+
+// end takes an answer, and plans the next question. The answer of a provider that was
+// configured anew meanwhile says nothing, nor does one that the end cut short.
+func (r *round) end(ctx context.Context, a answer) {
+	r.running--
+	v := r.visits[a.name]
+	v.busy = false
+	if v.provider != a.of || ctx.Err() != nil {
+		return
+	}
+	r.Tracker.Observe(a.outcome)
+	wait := r.Every
+	if _, troubled, _ := r.Tracker.glance(a.name); troubled {
+		wait = r.soon
+	}
+	v.next = r.Tracker.settings.Now().Add(lately(wait))
+}
+
+// lately is a little less than d, so that gates do not ask in step.
+func lately(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.2*rand.Float64())) //nolint:gosec // nobody gains by guessing it
+}
