@@ -201,10 +201,10 @@ func (d *decoder) integer(p path, n *yaml.Node, v reflect.Value) {
 	v.SetInt(int64(number))
 }
 
-// scalar decodes a text, or a bare number, that has a form of its own.
+// scalar decodes a text, or a bare number as it was written, that has a form of its own.
 func (d *decoder) scalar(p path, n *yaml.Node, into encoding.TextUnmarshaler) {
 	text := n.Value
-	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" {
+	if tag := n.ShortTag(); n.Kind != yaml.ScalarNode || tag != "!!int" && tag != "!!float" {
 		if text = d.text(p, n); d.broken(p) {
 			return
 		}
@@ -219,7 +219,8 @@ func (d *decoder) text(p path, n *yaml.Node) string {
 	if !d.kind(p, n, yaml.ScalarNode) {
 		return ""
 	}
-	if n.ShortTag() != "!!str" {
+	// YAML takes a date for a time; here it is nobody's but a text, such as a version.
+	if tag := n.ShortTag(); tag != "!!str" && tag != "!!timestamp" {
 		d.problemf(p, "must be text: put it in quotes")
 		return ""
 	}

@@ -12,6 +12,18 @@ type Config struct {
 	Models    map[string]*Model    `json:"models" yaml:"models" jsonschema_description:"What clients may ask for: an exact name, or a pattern that ends in * (the longest wins)."`
 	Tiers     map[string]*Tier     `json:"tiers,omitempty" yaml:"tiers,omitempty" jsonschema_description:"Limits, by the tier an API key was made for. 'default' always exists."`
 
+	// Views are the parts of the configuration that the clusters of a fleet get, by
+	// node.cluster.
+	Views map[string]*View `json:"views,omitempty" yaml:"views,omitempty" jsonschema_description:"What the Envoys of a fleet get, by their node.cluster: a cluster without an entry gets the view 'default', which is everything unless it stands here."`
+
+	// Prices stand over the prices that Postern knows, by "provider/model", as the
+	// provider is asked for it.
+	Prices map[string]*Price `json:"prices,omitempty" yaml:"prices,omitempty" jsonschema_description:"What tokens cost, over the prices that Postern knows: by provider/model, the model as the provider is asked for it."`
+
+	Metrics Metrics `json:"metrics,omitzero" yaml:"metrics,omitempty" jsonschema_description:"What the metrics name."`
+
+	Health Health `json:"health,omitzero" yaml:"health,omitempty" jsonschema_description:"When a provider is held to be down, and how it is asked whether it is. A change needs a restart."`
+
 	Extproc Extproc `json:"extproc,omitzero" yaml:"extproc,omitempty" jsonschema_description:"The service that reads request bodies."`
 
 	// DefaultProvider takes every /v1/* endpoint that names no model (files,
@@ -50,24 +62,39 @@ type Extproc struct {
 
 // Provider is one account at one provider.
 type Provider struct {
-	Schema  string            `json:"schema" yaml:"schema" jsonschema:"enum=openai" jsonschema_description:"The API form it speaks."`
-	URL     string            `json:"url,omitempty" yaml:"url,omitempty" jsonschema_description:"Base URL, as an OpenAI client would take it: https://api.openai.com/v1"`
-	Builtin string            `json:"builtin,omitempty" yaml:"builtin,omitempty" jsonschema:"enum=demo" jsonschema_description:"A provider inside Postern: demo answers offline."`
-	Key     Secret            `json:"key,omitzero" yaml:"key,omitempty" jsonschema_description:"The credential, by reference: ${ENV} or file:PATH. Without its value the provider is left out."`
-	CA      string            `json:"ca,omitempty" yaml:"ca,omitempty" jsonschema_description:"PEM file of the authorities to trust instead of the system's: file:PATH."`
-	Headers map[string]string `json:"headers,omitempty" yaml:"headers,omitempty" jsonschema_description:"Headers set on each request to this provider, such as OpenAI-Organization. Not for credentials."`
-	Connect Duration          `json:"connect_timeout,omitempty" yaml:"connect_timeout,omitempty" jsonschema_description:"Time to connect; default 2s, or what the models' timeouts.connect say."`
+	Schema     string            `json:"schema" yaml:"schema" jsonschema:"enum=openai,enum=azure,enum=bedrock" jsonschema_description:"The API form it speaks; azure is OpenAI's with Azure's paths and api-key header; bedrock is Amazon Bedrock's runtime, with AWS's default credential chain."`
+	URL        string            `json:"url,omitempty" yaml:"url,omitempty" jsonschema_description:"Base URL, as an OpenAI client would take it: https://api.openai.com/v1"`
+	Builtin    string            `json:"builtin,omitempty" yaml:"builtin,omitempty" jsonschema:"enum=demo" jsonschema_description:"A provider inside Postern: demo answers offline."`
+	Key        Secret            `json:"key,omitzero" yaml:"key,omitempty" jsonschema_description:"The credential, by reference: ${ENV} or file:PATH. Without its value the provider is left out."`
+	Keys       []Key             `json:"keys,omitempty" yaml:"keys,omitempty" jsonschema:"minItems=1,maxItems=16" jsonschema_description:"Several credentials of one account, in place of key: requests are shared out by weight, and one that is refused with a key is tried with the next."`
+	APIVersion string            `json:"api_version,omitempty" yaml:"api_version,omitempty" jsonschema_description:"Azure's api-version, such as 2024-10-21. Needed unless the url ends in /openai/v1."`
+	Region     string            `json:"region,omitempty" yaml:"region,omitempty" jsonschema_description:"Bedrock's AWS region, such as us-east-1. Needed unless the url says it."`
+	Images     *Images           `json:"images,omitempty" yaml:"images,omitempty" jsonschema_description:"Bedrock: which remote images of requests are fetched. Unset: none, only data: URLs are taken."`
+	Fields     []string          `json:"fields,omitempty" yaml:"fields,omitempty" jsonschema:"maxItems=64" jsonschema_description:"Bedrock: fields of requests that travel to the model as they are, in additionalModelRequestFields, such as top_k."`
+	CA         string            `json:"ca,omitempty" yaml:"ca,omitempty" jsonschema_description:"PEM file of the authorities to trust instead of the system's: file:PATH."`
+	Headers    map[string]string `json:"headers,omitempty" yaml:"headers,omitempty" jsonschema_description:"Headers set on each request to this provider, such as OpenAI-Organization. Not for credentials."`
+	Vendor     string            `json:"vendor,omitempty" yaml:"vendor,omitempty" jsonschema_description:"Whose price list it has: openai, bedrock. Unset: by its URL or schema, else its own name."`
+	Connect    Duration          `json:"connect_timeout,omitempty" yaml:"connect_timeout,omitempty" jsonschema_description:"Time to connect; default 2s, or what the models' timeouts.connect say."`
+	Probe      string            `json:"probe,omitempty" yaml:"probe,omitempty" jsonschema:"enum=on,enum=off" jsonschema_description:"off: it is never asked for its models to see whether it is there. Default on."`
 
 	authorities string // the content of CA
+}
+
+// Key is one of a provider's credentials.
+type Key struct {
+	Key    Secret `json:"key" yaml:"key" jsonschema_description:"The credential, by reference: ${ENV} or file:PATH. Without its value it is left out."`
+	Weight *int   `json:"weight,omitempty" yaml:"weight,omitempty" jsonschema:"minimum=1,maximum=1000" jsonschema_description:"Share among the keys; default 1."`
 }
 
 // Model is what happens to requests for one model name or pattern.
 type Model struct {
 	Route    [][]Target `json:"route" yaml:"route" jsonschema:"minItems=1,maxItems=16" jsonschema_description:"Groups of targets, tried in order; each group split by weight."`
-	Prefer   string     `json:"prefer,omitempty" yaml:"prefer,omitempty" jsonschema:"enum=order" jsonschema_description:"What orders the groups."`
+	Prefer   string     `json:"prefer,omitempty" yaml:"prefer,omitempty" jsonschema:"enum=order,enum=cost,enum=latency" jsonschema_description:"What orders the groups: the document, their price, or how fast they answer. Default order."`
+	Sticky   string     `json:"sticky,omitempty" yaml:"sticky,omitempty" jsonschema:"pattern=^(user|key|header:.+)$" jsonschema_description:"Who keeps the same target of a group: the user or the API key of the request, or a header of it (header:NAME). Unset: nobody, each request is drawn by weight."`
 	Timeouts Timeouts   `json:"timeouts,omitzero" yaml:"timeouts,omitempty" jsonschema_description:"How long the parts of a request may take."`
 
-	// Each of these has the body of every request read by Go.
+	// Each of these has the body of every request read by Go; usage only if it is exact.
+	Usage    string `json:"usage,omitempty" yaml:"usage,omitempty" jsonschema:"enum=asked,enum=exact" jsonschema_description:"exact: every stream says its tokens, asked by the client or not. asked (default): as the client asked, else the tokens of streams are estimated."`
 	System   string `json:"system,omitempty" yaml:"system,omitempty" jsonschema_description:"Text put in front of every chat and response."`
 	Validate string `json:"validate,omitempty" yaml:"validate,omitempty" jsonschema:"enum=strict" jsonschema_description:"strict: refuse requests that are not well formed, naming the field."`
 }
@@ -77,6 +104,8 @@ type Target struct {
 	Provider string `json:"provider" yaml:"provider" jsonschema_description:"A name under providers."`
 	Model    string `json:"model,omitempty" yaml:"model,omitempty" jsonschema_description:"The provider's own name for the model; a * in it is what the * of the entry's name stood for. Unset: the name the client gave."`
 	Weight   *int   `json:"weight,omitempty" yaml:"weight,omitempty" jsonschema:"minimum=0,maximum=1000000" jsonschema_description:"Share within the group; default 1."`
+
+	translated bool // its provider has another form; set by validation
 }
 
 // Timeouts of one request. Zero values were replaced by the defaults.

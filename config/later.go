@@ -6,14 +6,12 @@ import "reflect"
 // belong to: they are refused by name, because "unknown key" would send a reader of
 // the documentation looking for a typing mistake.
 var later = map[reflect.Type][]string{
-	reflect.TypeFor[Config]():   {"flags"},
-	reflect.TypeFor[Provider](): {"region"},
-	reflect.TypeFor[Model]():    {"usage", "cache", "context", "hold"},
-	reflect.TypeFor[Tier]():     {"tokens", "budget"},
+	reflect.TypeFor[Config](): {"flags"},
+	reflect.TypeFor[Model]():  {"cache", "context", "hold"},
+	reflect.TypeFor[Tier]():   {"tokens", "budget"},
 }
 
 // laterValues is the same for the words of a key that takes one of a few.
 var laterValues = map[reflect.Type]map[string][]string{
-	reflect.TypeFor[Provider](): {"schema": {"bedrock", "anthropic"}},
-	reflect.TypeFor[Model]():    {"prefer": {"cost", "latency"}},
+	reflect.TypeFor[Provider](): {"schema": {"anthropic"}},
 }

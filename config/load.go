@@ -25,6 +25,11 @@ const maxDocument = 1 << 20
 type Env struct {
 	Lookup   func(name string) (value string, ok bool) // an environment variable
 	ReadFile func(name string) ([]byte, error)         // the path as written after file:
+
+	// Parameter is a secret in AWS Parameter Store, by its name as written after
+	// ssm:. An fs.ErrNotExist says that there is none; any other error that it cannot
+	// be had now, which is a mistake of the document: the last good one stays.
+	Parameter func(name string) (string, error)
 }
 
 func (e Env) lookup(name string) (string, bool) {
@@ -43,13 +48,16 @@ func (e Env) readFile(name string) ([]byte, error) {
 
 // Load reads a document from a file, with the process's environment; relative file:
 // references start at the document's folder. A document with mistakes gives Problems.
-func Load(file string) (*Config, error) {
+func Load(file string) (*Config, error) { return LoadWith(file, nil) }
+
+// LoadWith is Load with a way to the secrets in AWS Parameter Store; see Env.
+func LoadWith(file string, parameter func(name string) (string, error)) (*Config, error) {
 	text, err := readFile(file)
 	if err != nil {
 		return nil, Problems{{File: file, Message: "the file " + whyUnreadable(err)}}
 	}
 	var files []string
-	env := Env{Lookup: os.LookupEnv, ReadFile: func(name string) ([]byte, error) {
+	env := Env{Lookup: os.LookupEnv, Parameter: parameter, ReadFile: func(name string) ([]byte, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(file), name)
 		}
@@ -95,11 +103,16 @@ func Parse(name string, text []byte, env Env) (*Config, error) {
 	if root == nil {
 		return nil, r.problems.sorted()
 	}
+	return r.config(root, env)
+}
+
+// config makes a Config of a document's root mapping.
+func (r *report) config(root *yaml.Node, env Env) (*Config, error) {
 	c := &Config{}
 	d := &decoder{report: r, env: env, unread: map[path]bool{}, unreadable: map[path]string{}}
 	d.value("", root, reflect.ValueOf(c).Elem())
 	if d.nodes > maxNodes {
-		return nil, Problems{{File: name, Message: "the document stands for too many values: use fewer aliases (*name)"}}
+		return nil, Problems{{File: r.file, Message: "the document stands for too many values: use fewer aliases (*name)"}}
 	}
 	(&validator{decoder: d, config: c}).validate()
 	if len(r.problems) > 0 {
@@ -117,6 +130,16 @@ func Parse(name string, text []byte, env Env) (*Config, error) {
 // document is the root mapping of a text; nil if there is none, which is then
 // reported.
 func (r *report) document(text []byte) *yaml.Node {
+	content := r.content(text, "the document is empty: it needs providers and models")
+	if content != nil && content.Kind != yaml.MappingNode {
+		r.problemf("", "the document must be a mapping (key: value) with providers and models")
+		return nil
+	}
+	return content
+}
+
+// content is the one value of a text; nil if there is none, which is then reported.
+func (r *report) content(text []byte, empty string) *yaml.Node {
 	if len(text) > maxDocument {
 		r.problemf("", "the document is larger than 1MiB")
 		return nil
@@ -138,7 +161,7 @@ func (r *report) document(text []byte) *yaml.Node {
 	err := documents.Decode(&root)
 	switch {
 	case errors.Is(err, io.EOF):
-		r.problemf("", "the document is empty: it needs providers and models")
+		r.problemf("", "%s", empty)
 		return nil
 	case err != nil:
 		r.syntax(text, err)
@@ -156,12 +179,8 @@ func (r *report) document(text []byte) *yaml.Node {
 		r.problemf("", "a second document starts here: one file holds one")
 		return nil
 	}
-	switch {
-	case content.ShortTag() == "!!null":
-		r.problemf("", "the document is empty: it needs providers and models")
-		return nil
-	case content.Kind != yaml.MappingNode:
-		r.problemf("", "the document must be a mapping (key: value) with providers and models")
+	if content.ShortTag() == "!!null" {
+		r.problemf("", "%s", empty)
 		return nil
 	}
 	return content

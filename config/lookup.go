@@ -47,8 +47,8 @@ func (c *Config) Match(model string) (pattern string, m *Model, ok bool) {
 }
 
 // Fallback is the provider of /v1 endpoints that name no model: default_provider,
-// or else the first usable provider of the model "*". ok is false if there is none
-// that is usable.
+// or else the first usable provider of the model "*" that has them. ok is false if
+// there is none that is usable.
 func (c *Config) Fallback() (name string, p *Provider, ok bool) {
 	if c.DefaultProvider != "" {
 		p = c.Providers[c.DefaultProvider]
@@ -56,14 +56,18 @@ func (c *Config) Fallback() (name string, p *Provider, ok bool) {
 	}
 	if m := c.Models["*"]; m != nil {
 		for _, group := range m.UsableRoute(c.Providers) {
-			return group[0].Provider, c.Providers[group[0].Provider], true
+			for _, target := range group {
+				if p := c.Providers[target.Provider]; p.PlainPaths() {
+					return target.Provider, p, true
+				}
+			}
 		}
 	}
 	return "", nil, false
 }
 
 // Usable says that the provider has what it needs to answer.
-func (p *Provider) Usable() bool { return !p.Key.Missing() }
+func (p *Provider) Usable() bool { return len(p.Credentials()) > 0 }
 
 // BasePath is the path of the provider's URL, "/v1" of https://api.openai.com/v1,
 // without a slash at its end; empty if the URL has none.
@@ -122,14 +126,15 @@ func (m *Model) UsableRoute(providers map[string]*Provider) [][]Target {
 }
 
 // SharedName is the name that every target of a usable route has for the model of
-// an entry: empty where all keep the client's. shared is false where they differ, so
-// that the name must be written once an attempt.
+// an entry: empty where all keep the client's. shared is false where they differ, or
+// where one has it in a form of its own, so that the name must be written once an
+// attempt.
 func SharedName(entry string, route [][]Target) (name string, shared bool) {
 	first := true
 	for _, group := range route {
 		for _, target := range group {
 			own := target.OwnName(entry)
-			if !first && own != name {
+			if target.translated || !first && own != name {
 				return "", false
 			}
 			name, first = own, false
@@ -141,7 +146,7 @@ func SharedName(entry string, route [][]Target) (name string, shared bool) {
 // OwnName is the target's name for the model of an entry; empty where it is the one
 // the client gave.
 func (t Target) OwnName(entry string) string {
-	if t.Model == entry {
+	if t.Model == entry && !t.translated {
 		return "" // an exact name, or a pattern for itself
 	}
 	return t.Model
@@ -150,8 +155,9 @@ func (t Target) OwnName(entry string) string {
 // Understood says that requests for the entry have their bodies read by Go before
 // they are routed.
 func (m *Model) Understood(entry string, providers map[string]*Provider) bool {
-	name, _ := SharedName(entry, m.UsableRoute(providers))
-	return m.System != "" || m.Validate != "" || name != ""
+	route := m.UsableRoute(providers)
+	name, _ := SharedName(entry, route)
+	return Picks(route, providers) || m.System != "" || m.Validate != "" || m.Usage == UsageExact || name != ""
 }
 
 // providers are the names of the providers of the route, in its order, each once.

@@ -239,15 +239,6 @@ func TestRoutesHaveBounds(t *testing.T) {
 	assert.Contains(t, problems[0].Message, "more than 16 targets")
 }
 
-func TestPathsOfOneRouteMustAgree(t *testing.T) {
-	const providers = "providers: {a: {schema: openai, url: 'http://localhost/v1/'}, b: {schema: openai, url: 'http://localhost/v2'}, c: {schema: openai, builtin: demo}}\n"
-	parse(t, providers+"models: {m: {route: [[{provider: a}], [{provider: c}]]}, n: {route: [[{provider: b}]]}}", Env{})
-	problems := refused(t, providers+"models: {m: {route: [[{provider: a}], [{provider: b}, {provider: c}]]}}", Env{})
-	require.Len(t, problems, 1)
-	assert.Equal(t, "models.m.route", problems[0].Path)
-	assert.Equal(t, "this is not supported yet: the providers' URLs have different paths (a, b)", problems[0].Message)
-}
-
 func TestModelNames(t *testing.T) {
 	for _, name := range []string{"*", "gpt-*", "a b", "openai/gpt-4o", "über", strings.Repeat("m", 256)} {
 		parse(t, "providers: {p: {schema: openai, builtin: demo}}\nmodels: {"+`"`+name+`"`+": {route: [[{provider: p}]]}}", Env{})
@@ -341,6 +332,7 @@ func TestExamplesAreGood(t *testing.T) {
 	require.GreaterOrEqual(t, len(files), 4)
 	env := world(map[string]string{
 		"OPENAI_API_KEY": "k", "OPENAI_EU_API_KEY": "k", "OPENAI_US_API_KEY": "k", "IN_HOUSE_API_KEY": "k",
+		"OPENAI_FIRST_API_KEY": "k", "OPENAI_SECOND_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k", "OPENROUTER_API_KEY": "k", "GEMINI_API_KEY": "k",
 	}, map[string]string{
 		"/etc/postern/tls/tls.crt": cert, "/etc/postern/tls/tls.key": key, "/run/secrets/openai": "k",
 	})

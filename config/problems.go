@@ -55,7 +55,7 @@ func (ps Problems) Error() string {
 func (ps Problems) sorted() Problems {
 	const most = 100
 	slices.SortStableFunc(ps, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Path, b.Path))
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Path, b.Path))
 	})
 	ps = slices.Compact(ps)
 	if len(ps) > most {
@@ -121,6 +121,7 @@ type mark struct {
 // report collects what is wrong, while marks say where.
 type report struct {
 	file     string
+	parts    map[string]string // path → the file it came from, of a document in parts
 	marks    map[string]mark
 	problems Problems
 	warnings Problems
@@ -157,7 +158,7 @@ func (r *report) warnf(p path, format string, args ...any) {
 
 func (r *report) makef(p path, format string, args ...any) Problem {
 	m := nearest(r.marks, string(p))
-	return Problem{File: r.file, Path: string(p), Line: m.line, Column: m.column, Message: fmt.Sprintf(format, args...)}
+	return Problem{File: r.fileOf(string(p)), Path: string(p), Line: m.line, Column: m.column, Message: fmt.Sprintf(format, args...)}
 }
 
 // nearest is the mark of a path, or of the closest thing around it.
@@ -168,6 +169,16 @@ func nearest(marks map[string]mark, p string) mark {
 		}
 	}
 	return marks[""]
+}
+
+// fileOf is the file of a path, or of the closest thing around it.
+func (r *report) fileOf(p string) string {
+	for ; p != "" && len(r.parts) > 0; p = p[:len(p)-1] {
+		if name, ok := r.parts[p]; ok {
+			return name
+		}
+	}
+	return r.file
 }
 
 // given says that the document has something at a path, right or wrong.

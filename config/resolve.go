@@ -24,6 +24,10 @@ func (d *decoder) secret(p path, n *yaml.Node, into *Secret) {
 		*into = NewSecret(n.Value, cutNewline(value))
 		return
 	}
+	if name, ok := strings.CutPrefix(n.Value, parameterPrefix); ok {
+		*into = NewSecret(n.Value, cutNewline(d.parameter(p, name)))
+		return
+	}
 	text, unreadable := d.file(p, n.Value)
 	if unreadable != "" {
 		d.unreadable[p] = unreadable
@@ -51,6 +55,26 @@ func (d *decoder) file(p path, ref string) (content, unreadable string) {
 		return "", "the file " + ref + " is empty"
 	}
 	return string(text), ""
+}
+
+// parameter is the value of a ssm:NAME reference. One that is not there may be meant
+// to come later, as a variable that is not set; one that cannot be read was there, and
+// what runs with its value must not lose it.
+func (d *decoder) parameter(p path, name string) string {
+	if d.env.Parameter == nil {
+		d.unreadable[p] = "ssm:" + name + " needs AWS Parameter Store, which is not asked here"
+		return ""
+	}
+	value, err := d.env.Parameter(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		d.unreadable[p] = "there is no parameter ssm:" + name
+	case err != nil:
+		d.problemf(p, "%s", err)
+	case value == "":
+		d.unreadable[p] = "the parameter ssm:" + name + " is empty"
+	}
+	return value
 }
 
 // cutNewline takes off the newline that editors and shells put at the end.

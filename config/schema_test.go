@@ -44,6 +44,16 @@ func formsOf(t reflect.Type) *generator.Schema {
 		}, Examples: []any{"20MiB", "64KiB"}}
 	case reflect.TypeFor[Rate]():
 		return &generator.Schema{Type: "string", Pattern: orVariable(`^[0-9]{1,10}[kM]?/[smhd]$`), Examples: []any{"20/m", "1k/h"}}
+	case reflect.TypeFor[Amount]():
+		return &generator.Schema{OneOf: []*generator.Schema{
+			{Type: "string", Pattern: orVariable(`^([0-9]{1,7}(\.[0-9]{1,6})?|-)$`)},
+			{Type: "number", Minimum: "0"},
+		}, Examples: []any{0.15, "-"}}
+	case reflect.TypeFor[Ratio]():
+		return &generator.Schema{OneOf: []*generator.Schema{
+			{Type: "string", Pattern: orVariable(`^[0-9.]+$`)},
+			{Type: "number", ExclusiveMinimum: "0", Maximum: "1"},
+		}, Examples: []any{0.5}}
 	case reflect.TypeFor[Secret]():
 		return &generator.Schema{Type: "string", Pattern: `^(\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:.+)$`, Examples: []any{"${OPENAI_API_KEY}", "file:/run/secrets/openai"}}
 	}

@@ -77,7 +77,14 @@ func (s *Secret) UnmarshalText(text []byte) error {
 	return nil
 }
 
-const filePrefix = "file:"
+const (
+	filePrefix      = "file:"
+	parameterPrefix = "ssm:"
+)
+
+// parameterForm is what a parameter may be called: a whole path, or a name that
+// starts at the secrets of the environment.
+var parameterForm = regexp.MustCompile(`^/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$`)
 
 // wholeVariable is a text that is one variable and nothing else.
 var wholeVariable = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
@@ -86,11 +93,13 @@ var wholeVariable = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
 func checkReference(ref string) error {
 	switch {
 	case ref == "":
-		return errors.New("is empty: give a reference such as ${NAME} or file:PATH, or remove the key")
+		return errors.New("is empty: give a reference such as ${NAME}, file:PATH or ssm:NAME, or remove the key")
 	case wholeVariable.MatchString(ref):
 		return nil
-	case strings.HasPrefix(ref, "ssm:"):
-		return errors.New("a secret from ssm: is not supported yet")
+	case strings.HasPrefix(ref, parameterPrefix) && parameterForm.MatchString(ref[len(parameterPrefix):]):
+		return nil
+	case strings.HasPrefix(ref, parameterPrefix):
+		return errors.New("ssm: needs a parameter's name after it, of letters, digits and . - _ /, such as ssm:openai or ssm:/shared/openai")
 	case ref == filePrefix:
 		return errors.New("file: needs a path after it")
 	case strings.HasPrefix(ref, filePrefix):
@@ -98,6 +107,6 @@ func checkReference(ref string) error {
 	case strings.HasPrefix(ref, "${") && strings.Contains(ref, ":-"):
 		return errors.New("a secret must not have a default: write ${NAME} only")
 	default:
-		return errors.New("must be a reference, ${NAME} or file:PATH, and never the secret itself")
+		return errors.New("must be a reference, ${NAME}, file:PATH or ssm:NAME, and never the secret itself")
 	}
 }

@@ -100,7 +100,7 @@ func TestSecretReferences(t *testing.T) {
 		}
 	}
 	for _, ref := range []string{
-		"", "sk-secret-value", "${KEY}x", "x${KEY}", "${KEY}${KEY}", "$${KEY}", "${KEY:-secret-value}", "${KEY:-}", "file:", "ssm:/a", "${1}", "file:${", " ${KEY}",
+		"", "sk-secret-value", "${KEY}x", "x${KEY}", "${KEY}${KEY}", "$${KEY}", "${KEY:-secret-value}", "${KEY:-}", "file:", "ssm:", "ssm:a b", "ssm:/a/", "ssm://a", "${1}", "file:${", " ${KEY}",
 	} {
 		problems := refused(t, document("url: 'https://x.example/v1', key: '"+ref+"'", "", ""), env)
 		require.Len(t, problems, 1, ref)

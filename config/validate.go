@@ -40,9 +40,15 @@ func (v *validator) validate() {
 	v.providers()
 	v.models()
 	v.tiers()
+	v.views()
 	v.connects()
+	v.health()
 	if at := path("default_provider"); v.given(at) && !v.broken(at) {
-		v.exists(at, v.config.DefaultProvider)
+		if v.exists(at, v.config.DefaultProvider) {
+			if why := v.config.Providers[v.config.DefaultProvider].mayPass(); why != "" {
+				v.problemf(at, "%s", why)
+			}
+		}
 	}
 	for name, m := range v.config.Models {
 		if len(v.problems) == 0 && len(m.UsableRoute(v.config.Providers)) == 0 {

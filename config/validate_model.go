@@ -14,8 +14,12 @@ const (
 	maxTargets = 16
 )
 
-// PreferOrder tries a route's groups in the order of the document.
-const PreferOrder = "order"
+// What orders a route's groups: the document, what they cost, or how fast they answer.
+const (
+	PreferOrder   = "order"
+	PreferCost    = "cost"
+	PreferLatency = "latency"
+)
 
 func (v *validator) models() {
 	if at := path("models"); len(v.config.Models) == 0 && !v.broken(at) {
@@ -34,7 +38,11 @@ func (v *validator) models() {
 		if at := at.key("route"); !v.unread[at] {
 			v.route(at, m.Route)
 			v.targetModels(at, name, m.Route)
+			v.deployments(at, name, m.Route)
+			v.translatedTargets(at, m.Route)
+			v.memberCount(at, m.Route)
 		}
+		v.sticky(at.key("sticky"), m.Sticky)
 		v.understanding(at, m)
 		v.timeouts(at.key("timeouts"), &m.Timeouts)
 	}
@@ -67,10 +75,6 @@ func (v *validator) route(at path, route [][]Target) {
 		if at := at.at(i); !v.unread[at] {
 			v.group(at, group)
 		}
-	}
-	if len(v.basePaths(route)) > 1 {
-		v.problemf(at, "this is not supported yet: the providers' URLs have different paths (%s)",
-			strings.Join(v.pathsShown(route), ", "))
 	}
 }
 
@@ -141,39 +145,6 @@ func (v *validator) understanding(at path, m *Model) {
 
 // maxWeight keeps the sum of a group far from 32 bits.
 const maxWeight = 1_000_000
-
-// basePaths are the different paths of the URLs of a route's providers. Envoy changes
-// a request's path once, for all its attempts.
-func (v *validator) basePaths(route [][]Target) map[string]bool {
-	paths := map[string]bool{}
-	for _, group := range route {
-		for _, target := range group {
-			at := path("providers").key(target.Provider)
-			if p := v.config.Providers[target.Provider]; p != nil && !v.unread[at] && !v.broken(at.key("url")) && (p.URL != "" || p.Builtin != "") {
-				paths[p.BasePath()] = true
-			}
-		}
-	}
-	return paths
-}
-
-// pathsShown names the providers whose paths differ, and not the paths: a URL may
-// come from the environment.
-func (v *validator) pathsShown(route [][]Target) []string {
-	first := map[string]string{}
-	for _, group := range route {
-		for _, target := range group {
-			p := v.config.Providers[target.Provider]
-			if p == nil {
-				continue
-			}
-			if _, ok := first[p.BasePath()]; !ok {
-				first[p.BasePath()] = target.Provider
-			}
-		}
-	}
-	return slices.Sorted(maps.Values(first))
-}
 
 // The defaults of timeouts, and the longest that any can be.
 const (

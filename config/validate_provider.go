@@ -32,9 +32,9 @@ func (v *validator) providers() {
 func (v *validator) provider(at path, p *Provider) {
 	v.where(at, p)
 	v.headers(at.key("headers"), p.Headers)
-	if at := at.key("key"); !v.broken(at) {
-		v.key(at, p)
-	}
+	v.credentials(at, p)
+	v.azure(at, p)
+	v.bedrock(at, p)
 	if at := at.key("connect_timeout"); v.given(at) {
 		v.timeout(at, p.Connect)
 	}
@@ -45,6 +45,9 @@ func (v *validator) provider(at path, p *Provider) {
 
 // where checks the URL or the builtin, of which there must be one.
 func (v *validator) where(at path, p *Provider) {
+	if p.Translated() {
+		return // see bedrock
+	}
 	hasURL, hasBuiltin := v.given(at.key("url")), v.given(at.key("builtin"))
 	switch {
 	case v.broken(at.key("schema")): // another schema may need another place
@@ -61,7 +64,7 @@ func (v *validator) where(at path, p *Provider) {
 		}
 		p.URL = normal
 	}
-	for _, key := range []string{"key", "ca"} {
+	for _, key := range []string{"key", "keys", "ca"} {
 		if hasBuiltin && !hasURL && v.given(at.key(key)) {
 			v.problemf(at.key(key), "a builtin provider takes none")
 		}
@@ -127,18 +130,62 @@ func plainPath(u *url.URL) bool {
 	return u.RawPath == "" && pathForm.MatchString(u.Path) && !dotsForm.MatchString(u.Path)
 }
 
-// key checks that a credential can travel in a header, and says when there is none.
-func (v *validator) key(at path, p *Provider) {
-	value := p.Key.Reveal()
+// credentials judges the provider's key, or its keys.
+func (v *validator) credentials(at path, p *Provider) {
+	one, several := at.key("key"), at.key("keys")
+	if v.given(one) && v.given(several) {
+		v.problemf(at, "has both key and keys: it can have one of them")
+	}
+	if !v.broken(one) {
+		v.key(one, p.Key, p.URL, "the provider")
+	}
+	if v.given(several) && !v.unread[several] {
+		v.keys(several, p)
+	}
+}
+
+func (v *validator) keys(at path, p *Provider) {
+	if len(p.Keys) == 0 || len(p.Keys) > maxKeys {
+		v.problemf(at, "has from 1 to %d keys", maxKeys)
+	}
+	seen := map[string]bool{}
+	for i, key := range p.Keys {
+		at, ref := at.at(i), key.Key.Ref()
+		if at := at.key("weight"); v.given(at) && !v.broken(at) && (*key.Weight < 1 || *key.Weight > maxKeyWeight) {
+			v.problemf(at, "must be from 1 to %d", maxKeyWeight)
+		}
+		if at := at.key("key"); !v.broken(at) {
+			if ref != "" && seen[ref] {
+				v.problemf(at, "stands in this list already")
+			}
+			seen[ref] = true
+			v.key(at, key.Key, p.URL, "the key")
+		}
+	}
+	if !v.broken(at) && len(p.Keys) > 0 && len(p.Credentials()) == 0 {
+		v.warnf(at, "the provider is left out, because none of its keys has a value")
+	}
+}
+
+// The bounds of keys: each is a cluster of its own.
+const (
+	maxKeys      = 16
+	maxKeyWeight = 1000
+)
+
+// key checks that a credential can travel in a header, and says what is left out when
+// there is none.
+func (v *validator) key(at path, key Secret, address, leftOut string) {
+	value := key.Reveal()
 	notVisible := func(r rune) bool { return r < ' ' || r > '~' }
 	switch {
 	case strings.ContainsAny(value, "\r\n\x00"):
 		v.problemf(at, "the secret has a line break or a NUL in it: a key is one line")
 	case strings.ContainsFunc(value, notVisible):
 		v.problemf(at, "the secret has a character in it that cannot be sent in a header")
-	case p.Key.Missing():
-		v.warnf(at, "the provider is left out, because %s", v.whyMissing(at, p.Key))
-	case value != "" && strings.HasPrefix(p.URL, "http://") && !loopback(p.URL):
+	case key.Missing():
+		v.warnf(at, "%s is left out, because %s", leftOut, v.whyMissing(at, key))
+	case value != "" && strings.HasPrefix(address, "http://") && !loopback(address):
 		v.warnf(at, "the key is sent over plain http: use an https url")
 	}
 }

@@ -21,6 +21,10 @@ type Watcher struct {
 	Load   func(file string) (*Config, error) // nil is Load
 	Notify func(*Config, error)               // called for each change, from one goroutine
 
+	// Again asks for the document to be loaded though no file of it changed, because
+	// a secret elsewhere did; nil never does.
+	Again <-chan struct{}
+
 	// Current is the configuration in force when Run begins, so that an edit made
 	// between its Load and Run is not lost. Nil: what lies in the file is in force.
 	Current *Config
@@ -95,6 +99,9 @@ func (w Watcher) loop(ctx context.Context, events <-chan fsnotify.Event, failure
 			settled = nil
 			w.check(ctx, seen)
 		case <-poll.C:
+			w.check(ctx, seen)
+		case <-w.Again:
+			seen.known = false
 			w.check(ctx, seen)
 		}
 	}
@@ -175,6 +182,9 @@ func outcome(c *Config, err error) [sha256.Size]byte {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
 		add(h, []byte(c.Providers[name].Key.Reveal()))
+		for _, key := range c.Providers[name].Keys {
+			add(h, []byte(key.Key.Reveal()))
+		}
 		add(h, []byte(c.Providers[name].authorities))
 	}
 	return [sha256.Size]byte(h.Sum(nil))

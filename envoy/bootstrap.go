@@ -22,6 +22,10 @@ type BootstrapSettings struct {
 	AdminSocket    string // path where Envoy is to serve its admin interface
 	XDSSocket      string // path where the control plane serves ADS
 	MaxConnections int    // of clients; 0 is DefaultMaxConnections
+
+	// ControlPlane is where ADS comes from in place of XDSSocket, for an Envoy of
+	// a fleet.
+	ControlPlane *ControlPlane
 }
 
 // Bootstrap writes the configuration Envoy starts with, as JSON. It holds no
@@ -39,7 +43,7 @@ func Bootstrap(settings BootstrapSettings) ([]byte, error) {
 		"node":              object{"id": settings.NodeID, "cluster": settings.Cluster},
 		"admin":             adminInterface(settings.AdminSocket),
 		"dynamic_resources": dynamicResources(),
-		"static_resources":  object{"clusters": list{xdsCluster(settings.XDSSocket)}},
+		"static_resources":  object{"clusters": list{settings.controlPlane()}},
 		"stats_config":      statsConfig(),
 		"overload_manager":  overloadManager(connections),
 		"layered_runtime":   object{"layers": list{object{"name": "postern", "static_layer": Runtime()}}},
@@ -71,7 +75,18 @@ func (s BootstrapSettings) check() error {
 	if s.MaxConnections < 0 {
 		return errors.New("envoy.Bootstrap: MaxConnections is negative")
 	}
+	if s.ControlPlane != nil {
+		return errors.Join(checkSocketPath(s.AdminSocket), s.ControlPlane.check())
+	}
 	return errors.Join(checkSocketPath(s.AdminSocket), checkSocketPath(s.XDSSocket))
+}
+
+// controlPlane is the cluster that ADS comes from.
+func (s BootstrapSettings) controlPlane() object {
+	if s.ControlPlane != nil {
+		return s.ControlPlane.cluster()
+	}
+	return xdsCluster(object{"pipe": object{"path": s.XDSSocket}})
 }
 
 func adminInterface(socket string) object {
@@ -103,7 +118,7 @@ func dynamicResources() object {
 	}
 }
 
-func xdsCluster(socket string) object {
+func xdsCluster(address object) object {
 	return object{
 		"name":            XDSCluster,
 		"type":            "STATIC",
@@ -111,7 +126,7 @@ func xdsCluster(socket string) object {
 		"load_assignment": object{
 			"cluster_name": XDSCluster,
 			"endpoints": list{object{"lb_endpoints": list{object{
-				"endpoint": object{"address": object{"pipe": object{"path": socket}}},
+				"endpoint": object{"address": address},
 			}}}},
 		},
 		"typed_extension_protocol_options": object{

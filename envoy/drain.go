@@ -69,10 +69,20 @@ func (s *Supervisor) awaitQuiet(ctx context.Context) {
 			s.log.Warn("Envoy does not tell how many requests run", "error", err)
 			return
 		case err == nil && active == 0:
-			quiet++
+			if quiet++; quiet == drainQuiet {
+				s.linger(ctx)
+			}
 		default:
 			quiet = 0
 		}
+	}
+}
+
+// linger lets Envoy send what it has collected.
+func (s *Supervisor) linger(ctx context.Context) {
+	select {
+	case <-time.After(s.set.Linger):
+	case <-ctx.Done():
 	}
 }
 

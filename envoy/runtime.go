@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 const (
@@ -70,13 +72,20 @@ func lockFolder(run, dataDir string) (*os.File, error) {
 	}
 }
 
-// removeSockets clears a folder we hold the lock of from the sockets of a dead owner.
+// removeSockets clears a folder we hold the lock of from the sockets of a dead owner. One
+// that answers belongs to an Envoy that somebody else runs, and that lives on.
 func removeSockets(folder string) {
 	entries, _ := os.ReadDir(folder)
 	for _, entry := range entries {
-		if entry.Type()&fs.ModeSocket != 0 {
-			_ = os.Remove(filepath.Join(folder, entry.Name()))
+		path := filepath.Join(folder, entry.Name())
+		if entry.Type()&fs.ModeSocket == 0 {
+			continue
 		}
+		if connection, err := net.DialTimeout("unix", path, time.Second); err == nil {
+			_ = connection.Close()
+			continue
+		}
+		_ = os.Remove(path)
 	}
 }
 

@@ -69,3 +69,23 @@ func TestRuntimeFolderWithoutARoom(t *testing.T) {
 	_, _, err := envoy.RuntimeFolder(file)
 	assert.ErrorContains(t, err, "the data folder cannot be made")
 }
+
+// An Envoy that somebody else runs keeps its socket when Postern starts again.
+func TestASocketThatAnswersStays(t *testing.T) {
+	data := t.TempDir()
+	folder, cleanup, err := envoy.RuntimeFolder(data)
+	require.NoError(t, err)
+	alive, err := net.Listen("unix", filepath.Join(folder, "alive.sock"))
+	require.NoError(t, err)
+	defer alive.Close()
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(folder, "dead.sock"), Net: "unix"})
+	require.NoError(t, err)
+	dead.SetUnlinkOnClose(false)
+	require.NoError(t, dead.Close())
+	cleanup()
+	_, cleanup, err = envoy.RuntimeFolder(data)
+	require.NoError(t, err)
+	defer cleanup()
+	assert.FileExists(t, filepath.Join(folder, "alive.sock"))
+	assert.NoFileExists(t, filepath.Join(folder, "dead.sock"))
+}

@@ -36,6 +36,7 @@ type SupervisorSettings struct {
 	LogLevel     string        // trace, debug, info, warning, error, critical, off; "" is warning
 	Concurrency  int           // worker threads; 0 is one a processor
 	DrainTimeout time.Duration // how long a stop waits for running requests; 0 is 30 s
+	Linger       time.Duration // how long a drained Envoy stays, for what it still has to tell; not if there was no time to drain
 	Logger       *slog.Logger  // what the supervisor itself has to say; nil is silence
 	OnState      func(Event)   // called at every change, in order, from Run's goroutine; must return soon
 }

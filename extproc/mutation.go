@@ -6,6 +6,7 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	pb "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/postern-proxy/postern/fault"
 	"github.com/postern-proxy/postern/wire"
@@ -46,6 +47,19 @@ func replaced(text []byte) *pb.ProcessingResponse {
 		HeaderMutation: lengthOf(text),
 		BodyMutation:   &pb.BodyMutation{Mutation: &pb.BodyMutation_Body{Body: text}},
 	})
+}
+
+// strip is the mark of a stream whose usage chunk is ours. It is shared and never
+// written to.
+var strip = &structpb.Struct{Fields: map[string]*structpb.Value{
+	wire.MetadataRequest: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+		wire.MetadataStrip: structpb.NewBoolValue(true),
+	}}),
+}}
+
+// marked has Envoy take the usage chunk out of the answer.
+func marked(out *pb.ProcessingResponse) *pb.ProcessingResponse {
+	return &pb.ProcessingResponse{Response: out.GetResponse(), DynamicMetadata: strip}
 }
 
 // lengthened is replaced for one attempt: the length is set even where the body

@@ -39,6 +39,9 @@ func stages(name string, m *config.Model, providers map[string]*config.Provider)
 	if m.System != "" {
 		all = append(all, NewSystem(m.System))
 	}
+	if m.Usage == config.UsageExact {
+		all = append(all, AskUsage{})
+	}
 	if to, _ := config.SharedName(name, m.UsableRoute(providers)); to != "" {
 		all = append(all, Rename{Pattern: name, To: to})
 	}

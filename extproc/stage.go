@@ -29,6 +29,7 @@ type Request struct {
 	Endpoint Endpoint
 	Body     []byte
 	Fields   body.Fields // of Body's top level
+	Strip    bool        // the answer's usage chunk is ours: the client did not ask for it
 	edits    []body.Edit
 }
 

@@ -101,7 +101,11 @@ func (st *stream) understand(ctx context.Context, text []byte) *pb.ProcessingRes
 			return st.refuse(err)
 		}
 	}
-	return replaced(r.edited())
+	out := replaced(r.edited())
+	if r.Strip {
+		out = marked(out)
+	}
+	return out
 }
 
 // rename writes one target's own name for the model. It runs once an attempt, on

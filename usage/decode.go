@@ -7,17 +7,20 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	data "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/postern-proxy/postern/wire"
 )
 
 // Where things stand in an entry's metadata, and the header and the tag of the
 // configuration version.
 const (
-	MetadataUsage   = "postern.usage"   // input, output, total, cached, reasoning, model: what the provider said
-	MetadataRequest = "postern.request" // model, lane: what was read of the request
+	MetadataUsage   = "postern.usage"      // what the provider said: raw, its usage object as it was; or the numbers by name
+	MetadataRequest = wire.MetadataRequest // model, lane: what was read of the request
 	metadataKeys    = "envoy.filters.http.jwt_authn"
 	claims          = "jwt"
-	headerConfig    = "x-postern-config"
+	headerConfig    = wire.HeaderConfig
 	headerType      = "content-type"
+	headerRetry     = "retry-after"
 )
 
 // Decoder turns entries of Envoy's access log into requests and attempts. Every value
@@ -26,9 +29,9 @@ type Decoder struct {
 	// Name is the provider's name for the model where the cluster does not say it:
 	// all providers of the entry share one. Empty, or nil: the name asked.
 	Name func(entry, asked string) string
-	// Lane is the way of a request of this body size where the entry does not say
-	// it. nil: not known.
-	Lane func(entry string, body int64) Lane
+	// Understood says that the bodies of an entry's requests are read for more than
+	// the model's name. nil: nothing is known of lanes that leave no trace.
+	Understood func(entry string) bool
 	// Prices are the current ones; nil: none is known.
 	Prices func() Prices
 }
@@ -58,12 +61,39 @@ func (d *Decoder) Request(e *data.HTTPAccessLogEntry) Request {
 	provider, model, pattern := target(common.GetUpstreamCluster())
 	r.Provider, r.Model = provider, fill(model, pattern, r.Asked)
 	d.name(&r)
-	if r.Lane == "" && d.Lane != nil && r.Entry {
-		r.Lane = d.Lane(r.Route, r.BytesIn)
+	switch {
+	case d.Understood == nil || !r.Entry:
+	case d.Understood(r.Route):
+		r.Lane = Understood
+	case r.Lane == "":
+		r.Lane = Native
 	}
 	r.Blame = blame(r.Status, r.Details, common.GetResponseFlags(), provider != "")
 	r.Reason = reasonOf(&r)
+	r.last = lastAttempt(&r, common)
 	return r
+}
+
+// lastAttempt is what a request's entry tells of its last attempt: enough, where that
+// one did not fail.
+func lastAttempt(r *Request, common *data.AccessLogCommon) Attempt {
+	begun := span(common.GetTimeToFirstUpstreamTxByte())
+	a := Attempt{
+		RequestID: r.ID, Time: r.Time.Add(begun), Provider: r.Provider, Model: r.Model, Implied: true,
+		Status: r.Status, Flags: r.Flags, Details: r.Details, Blame: r.Blame, Aborted: r.Aborted,
+		Duration: max(0, span(common.GetTimeToLastUpstreamRxByte())-begun),
+		BytesIn:  r.BytesOut, BytesOut: r.BytesIn, found: r.found,
+	}
+	if r.Entry {
+		a.Route = r.Route
+	}
+	if answered := span(common.GetTimeToFirstUpstreamRxByte()); answered > 0 {
+		a.FirstByte = max(1, answered-begun)
+	}
+	if a.Duration == 0 { // it never ended: it ran until the request did
+		a.Duration = max(0, r.Duration-begun)
+	}
+	return a
 }
 
 // metadata reads who asked, what was read of the request and what the provider said.
@@ -119,6 +149,11 @@ func (d *Decoder) Attempt(e *data.HTTPAccessLogEntry) Attempt {
 		BytesOut: size(response.GetResponseBodyBytes()),
 		number:   common.GetUpstreamRequestAttemptCount(),
 		found:    readUsage(fields(common.GetMetadata(), MetadataUsage)),
+
+		RetryAfter: clean(response.GetResponseHeaders()[headerRetry], maxID),
+	}
+	if route, isEntry := strings.CutPrefix(clean(common.GetRouteName(), maxName), modelRoute); isEntry {
+		a.Route = route
 	}
 	a.Provider, a.Model, a.pattern = target(common.GetUpstreamCluster())
 	details := a.Details

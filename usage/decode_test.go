@@ -16,14 +16,13 @@ import (
 
 func TestARequestIsReadWhole(t *testing.T) {
 	d := decoder(t)
-	d.Lane = func(entry string, body int64) Lane {
+	d.Understood = func(entry string) bool {
 		assert.Equal(t, "gpt-4o-mini", entry)
-		assert.EqualValues(t, 4000, body)
-		return Native
+		return false
 	}
 	r := d.Request(requestEntry(t, "id-1"))
 	d.Finish(&r)
-	r.found = found{}
+	r.found, r.last = found{}, Attempt{}
 	assert.Equal(t, Request{
 		ID: "id-1", Time: begun, Tenant: "acme", Key: "k1", User: "ada", Tier: "gold",
 		Route: "gpt-4o-mini", Entry: true, Lane: Native, Endpoint: Chat,
@@ -108,6 +107,13 @@ func TestWhereItWent(t *testing.T) {
 		"pattern":                   {"model/claude-*", "provider/aws=anthropic.*-v1<claude-*", "claude-haiku", "claude-*", "aws", "anthropic.haiku-v1"},
 		"pattern for all":           {"model/*", "provider/x=y/*<*", "m", "*", "x", "y/m"},
 		"pattern that does not fit": {"model/a*", "provider/x=y*<a*", "m", "a*", "x", "y*"},
+		"one of several keys":       {"model/gpt-4o", "provider/openai#12", "gpt-4o", "gpt-4o", "openai", "gpt-4o"},
+		"a key and an own name":     {"model/gpt-4o", "provider/openai#0=1#2@3", "gpt-4o", "gpt-4o", "openai", "1#2@3"},
+		"not the last attempt":      {"model/gpt-4o", "guarded/openai#0=x", "gpt-4o", "gpt-4o", "openai", "x"},
+		"own path":                  {"model/gpt-4o", "provider/openai@", "gpt-4o", "gpt-4o", "openai", "gpt-4o"},
+		"own path and own name":     {"model/gpt-4o", "provider/openai@=x@y", "gpt-4o", "gpt-4o", "openai", "x@y"},
+		"a name in the path":        {"model/gpt-4o", "provider/azure#3@my-gpt", "gpt-4o", "gpt-4o", "azure", "my-gpt"},
+		"a pattern in the path":     {"model/az-*", "provider/azure@*<az-*", "az-gpt-4o", "az-*", "azure", "gpt-4o"},
 		"nobody read the name":      {"model/gpt-4o", "provider/openai", "", "gpt-4o", "openai", "gpt-4o"},
 		"nor is it exact":           {"model/gpt-*", "provider/openai", "", "gpt-*", "openai", ""},
 		"ours":                      {"models", "postern-answer", "", "models", "", ""},

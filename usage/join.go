@@ -186,7 +186,7 @@ func (j *Joiner) settle(g *group) []*Request {
 	var done []*Request
 	for i := 0; i < len(g.requests); {
 		chosen := g.choose(g.requests[i])
-		if len(chosen) < g.requests[i].Tried {
+		if len(chosen) < g.requests[i].needs() {
 			i++
 			continue
 		}
@@ -194,6 +194,16 @@ func (j *Joiner) settle(g *group) []*Request {
 	}
 	j.place(g)
 	return done
+}
+
+// needs is how many attempts of a request have entries of their own. Only those that
+// failed do, and its own entry tells of the last whether that one did; where it cannot
+// be known, because Envoy ended it, all are waited for.
+func (r *Request) needs() int {
+	if r.Tried > 0 && r.Status < 400 && (r.Flags == "" || r.Aborted) {
+		return r.Tried - 1
+	}
+	return r.Tried
 }
 
 // choose are the places of the attempts that belong to a request. Where an id was used
@@ -245,6 +255,10 @@ func (j *Joiner) out(r *Request, own []Attempt) *Request {
 		}
 		return a.Time.Compare(b.Time)
 	})
+	r.entries = 1 + uint64(len(own))
+	if len(own) == r.Tried-1 { // what is missing is the last, and the entry tells it
+		own = append(own, r.last)
+	}
 	r.Attempts = own
 	if r.Partial = len(own) < r.Tried; r.Partial {
 		j.stats.Partial++

@@ -36,8 +36,17 @@ func joiner(c *clock, pending int) *Joiner {
 	return NewJoiner(JoinSettings{Now: c.Now, Pending: pending})
 }
 
+// req is a request that failed: each of its attempts has an entry.
 func req(id string, tried int, after time.Duration) *Request {
-	return &Request{ID: id, Tried: tried, Time: begun.Add(after), Duration: time.Second}
+	return &Request{ID: id, Tried: tried, Time: begun.Add(after), Duration: time.Second, Status: 502, Provider: "p"}
+}
+
+// good is one whose last attempt did not fail, and so has no entry.
+func good(id string, tried int) *Request {
+	r := req(id, tried, 0)
+	r.Status = 200
+	r.last = Attempt{RequestID: id, Time: begun.Add(time.Second), Provider: "last", Status: 200}
+	return r
 }
 
 func att(id string, after time.Duration) Attempt {
@@ -94,10 +103,41 @@ func TestARequestWithoutAttemptsIsDoneAtOnce(t *testing.T) {
 	assert.Equal(t, JoinStats{Requests: 2, Attempts: 1, Partial: 1, Orphans: 1}, j.Stats())
 }
 
+func TestTheLastAttemptStandsInTheRequestsOwnEntry(t *testing.T) {
+	t.Run("one attempt", func(t *testing.T) {
+		done := add(joiner(newClock(), 0), good("a", 1))
+		require.Len(t, done, 1)
+		assert.False(t, done[0].Partial)
+		assert.Equal(t, []Attempt{done[0].last}, done[0].Attempts)
+	})
+	t.Run("after one that failed", func(t *testing.T) {
+		j := joiner(newClock(), 0)
+		assert.Empty(t, add(j, good("a", 2)))
+		done := add(j, att("a", 0))
+		require.Len(t, done, 1)
+		assert.Equal(t, []string{"p", "last"}, []string{done[0].Attempts[0].Provider, done[0].Attempts[1].Provider})
+	})
+	t.Run("one that failed and whose entry is lost", func(t *testing.T) {
+		c := newClock()
+		j := joiner(c, 0)
+		assert.Empty(t, add(j, req("a", 1, 0)))
+		c.pass(time.Minute)
+		done := j.Expire()
+		require.Len(t, done, 1)
+		assert.False(t, done[0].Partial)
+		assert.Len(t, done[0].Attempts, 1)
+	})
+	t.Run("aborted", func(t *testing.T) {
+		r := good("a", 1)
+		r.Aborted, r.Flags, r.Status = true, "DC", 0
+		require.Len(t, add(joiner(newClock(), 0), r), 1)
+	})
+}
+
 func TestMissingHalvesAreGivenUp(t *testing.T) {
 	c := newClock()
 	j := joiner(c, 0)
-	add(j, req("a", 2, 0))
+	add(j, req("a", 3, 0))
 	add(j, att("a", 0))
 	add(j, att("lonely", 0))
 	c.pass(9 * time.Second)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/tidwall/gjson"
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
@@ -33,6 +34,9 @@ func readUsage(fields map[string]*structpb.Value) found {
 	if len(fields) == 0 {
 		return nothing
 	}
+	if raw, ok := fields["raw"].GetKind().(*structpb.Value_StringValue); ok {
+		return readRaw(raw.StringValue)
+	}
 	return found{
 		input:     number(fields["input"]),
 		output:    number(fields["output"]),
@@ -40,6 +44,39 @@ func readUsage(fields map[string]*structpb.Value) found {
 		cached:    number(fields["cached"]),
 		reasoning: number(fields["reasoning"]),
 	}
+}
+
+// readRaw reads the numbers of a usage object in the words of the API: of a chat, a
+// completion or an embedding, or else of a response.
+func readRaw(text string) found {
+	if !gjson.Valid(text) {
+		return nothing
+	}
+	said := gjson.Parse(text)
+	return found{
+		input:     rawNumber(said, "prompt_tokens", "input_tokens"),
+		output:    rawNumber(said, "completion_tokens", "output_tokens"),
+		total:     rawNumber(said, "total_tokens"),
+		cached:    rawNumber(said, "prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens"),
+		reasoning: rawNumber(said, "completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens"),
+	}
+}
+
+// rawNumber is the first of the paths that holds a number that can be believed.
+func rawNumber(object gjson.Result, paths ...string) int64 {
+	for _, path := range paths {
+		switch value := object.Get(path); value.Type {
+		case gjson.Number:
+			if n := number(structpb.NewNumberValue(value.Num)); n >= 0 {
+				return n
+			}
+		case gjson.String:
+			if n := number(structpb.NewStringValue(value.Str)); n >= 0 {
+				return n
+			}
+		}
+	}
+	return -1
 }
 
 // text is a value's text, cleaned; empty for every other kind of value.

@@ -5,18 +5,31 @@ import "strings"
 // How the control plane names clusters and routes.
 const (
 	providerCluster = "provider/"
+	guardedCluster  = "guarded/" // the same, for attempts that are not the last
 	modelRoute      = "model/"
 )
 
-// target reads a cluster's name: provider/NAME[=MODEL[<PATTERN]]. model is the
-// provider's own name for the model and may hold a *, which stands for what the * of
-// the entry's pattern does. provider is empty for every other cluster.
+// target reads a cluster's name: provider/NAME[#KEY][@[MODEL]][=MODEL][<PATTERN], where
+// KEY is which of the provider's keys it has, and @ says that it writes the path. model
+// is the provider's own name for the model and may hold a *, which stands for what the *
+// of the entry's pattern does. provider is empty for every other cluster.
 func target(cluster string) (provider, model, pattern string) {
 	rest, ok := strings.CutPrefix(cluster, providerCluster)
 	if !ok {
+		rest, ok = strings.CutPrefix(cluster, guardedCluster)
+	}
+	if !ok {
 		return "", "", ""
 	}
-	provider, rest, _ = strings.Cut(rest, "=")
+	end := len(rest)
+	if i := strings.IndexAny(rest, "#@="); i >= 0 {
+		end = i
+	}
+	provider, rest = rest[:end], rest[end:]
+	if strings.HasPrefix(rest, "#") {
+		rest = strings.TrimLeft(rest[1:], "0123456789")
+	}
+	rest = strings.TrimPrefix(strings.TrimPrefix(rest, "@"), "=")
 	model, pattern, _ = strings.Cut(rest, "<")
 	return clean(provider, maxName), clean(model, maxName), clean(pattern, maxName)
 }

@@ -11,19 +11,25 @@ import (
 	data "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	service "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	"google.golang.org/grpc"
+
+	"github.com/postern-proxy/postern/wire"
 )
 
 // The log names by which Envoy's two access logs are told apart.
 const (
-	LogRequests = "postern.request" // the connection manager's: one entry a request
-	LogAttempts = "postern.attempt" // the router's upstream_log: one entry an attempt
+	LogRequests = wire.LogRequests // the connection manager's: one entry a request
+	LogAttempts = wire.LogAttempts // the router's upstream_log: one entry an attempt that failed
 )
+
+// StateFound is a trace that a filter leaves in a request's entry where it ran.
+const StateFound = "postern.find"
 
 // Settings are what a Service is made of. The zero value works and tells nobody.
 type Settings struct {
 	Decoder Decoder
 	Join    JoinSettings
-	// Consumers get each finished request once, one after the other.
+	// Consumers get each finished request once, one after the other. One that has a
+	// method Flush is told where a batch ends.
 	Consumers []Consumer
 	// Attempt is told of each attempt as soon as its entry comes, before its request
 	// ends: health of providers wants to know early. Such an attempt may be Open,
@@ -62,7 +68,7 @@ func New(s Settings) *Service {
 	return &Service{settings: s, joiner: NewJoiner(s.Join), stopping: make(chan struct{})}
 }
 
-// Register adds the service to a gRPC server.
+// Register adds the service to a gRPC server that was made with ServerOption.
 func (s *Service) Register(to grpc.ServiceRegistrar) {
 	service.RegisterAccessLogServiceServer(to, s)
 }
@@ -105,25 +111,25 @@ func (s *Service) StreamAccessLogs(stream service.AccessLogService_StreamAccessL
 	defer s.streams.Add(-1)
 	name := ""
 	for {
-		message, err := stream.Recv()
-		switch {
+		var message batch
+		switch err := stream.RecvMsg(&message); {
 		case errors.Is(err, io.EOF):
 			return stream.SendAndClose(new(service.StreamAccessLogsResponse))
 		case err != nil:
 			return err // the stream broke; Envoy opens another
 		}
-		if known := message.GetIdentifier().GetLogName(); known != "" {
+		known, entries, others := readBatch(message.text)
+		if known != "" {
 			name = known // it comes with the first message only
 		}
-		s.take(name, message)
+		s.skipped.Add(uint64(others)) //nolint:gosec // a count
+		s.take(name, entries)
 	}
 }
 
 // take handles one message: entries are decoded outside of the joiner's lock, which is
 // held once a message.
-func (s *Service) take(name string, message *service.StreamAccessLogsMessage) {
-	s.skipped.Add(uint64(len(message.GetTcpLogs().GetLogEntry())))
-	entries := message.GetHttpLogs().GetLogEntry()
+func (s *Service) take(name string, entries []*data.HTTPAccessLogEntry) {
 	var requests []*Request
 	var attempts []Attempt
 	for _, entry := range entries {
@@ -172,10 +178,15 @@ func kindOf(name string, entry *data.HTTPAccessLogEntry) string {
 func (s *Service) emit(done []*Request) {
 	entries := uint64(0)
 	for _, r := range done {
-		entries += 1 + uint64(len(r.Attempts))
+		entries += r.entries
 		s.settings.Decoder.Finish(r)
 		for _, consumer := range s.settings.Consumers {
 			consumer.Consume(r)
+		}
+	}
+	for _, consumer := range s.settings.Consumers {
+		if batched, ok := consumer.(interface{ Flush() }); ok && len(done) > 0 {
+			batched.Flush()
 		}
 	}
 	if s.settings.Ledger != nil {

@@ -52,7 +52,7 @@ func startHouse(t *testing.T, s Settings) *house {
 	s.Consumers = append(s.Consumers, h.sink)
 	h.service = New(s)
 	pipe := bufconn.Listen(1 << 20)
-	server := grpc.NewServer()
+	server := grpc.NewServer(ServerOption())
 	h.service.Register(server)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -101,7 +101,7 @@ func TestTwoLogsBecomeOneRecord(t *testing.T) {
 	h := startHouse(t, Settings{Attempt: func(a *Attempt) { early.Consume(&Request{ID: a.RequestID}) }})
 	requests, attempts := h.open(t), h.open(t)
 	twice := func(e *data.HTTPAccessLogEntry) { e.CommonProperties.UpstreamRequestAttemptCount = 2 }
-	require.NoError(t, requests.Send(message(LogRequests, requestEntry(t, "a", twice, untyped), requestEntry(t, "b", refusedAtTheDoor(401, "jwt_authn_access_denied"), untyped))))
+	require.NoError(t, requests.Send(message(LogRequests, requestEntry(t, "a", twice, untyped, answered(500, viaUpstream)), requestEntry(t, "b", refusedAtTheDoor(401, "jwt_authn_access_denied"), untyped))))
 	require.NoError(t, attempts.Send(message(LogAttempts, attemptEntry(t, "a", 1, untyped, answered(500, ""), at("provider/first")))))
 	// The name comes with a stream's first message only.
 	require.NoError(t, attempts.Send(message("", attemptEntry(t, "a", 2, untyped))))
@@ -147,12 +147,13 @@ func TestACutStreamAndTheEnd(t *testing.T) {
 	ctx, cut := context.WithCancel(t.Context())
 	stream, err := h.client.StreamAccessLogs(ctx)
 	require.NoError(t, err)
-	require.NoError(t, stream.Send(message(LogRequests, requestEntry(t, "a"))))
+	thrice := func(e *data.HTTPAccessLogEntry) { e.CommonProperties.UpstreamRequestAttemptCount = 3 }
+	require.NoError(t, stream.Send(message(LogRequests, requestEntry(t, "a", thrice))))
 	require.Eventually(t, func() bool { return h.service.Stats().Requests == 1 }, 5*time.Second, time.Millisecond)
 	cut()
 	require.Eventually(t, func() bool { return h.service.Stats().Streams == 0 }, 5*time.Second, time.Millisecond)
 	again := h.open(t)
-	require.NoError(t, again.Send(message(LogRequests, requestEntry(t, "a"), requestEntry(t, "b"))))
+	require.NoError(t, again.Send(message(LogRequests, requestEntry(t, "a", thrice), requestEntry(t, "b", thrice))))
 	_, err = again.CloseAndRecv()
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, h.service.Stats().Duplicates)
@@ -180,7 +181,7 @@ func TestManyStreamsAtOnce(t *testing.T) {
 			sending.Go(func() {
 				for i := range each {
 					id := strconv.Itoa(worker) + "-" + strconv.Itoa(i)
-					entry := requestEntry(t, id)
+					entry := requestEntry(t, id, answered(500, viaUpstream)) // so that its attempt has an entry
 					if kind == LogAttempts {
 						entry = attemptEntry(t, id, 1)
 					}
@@ -216,7 +217,7 @@ func BenchmarkTake(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		id := strconv.Itoa(i)
 		request.Request.RequestId, attempt.Request.RequestId = id, id
-		s.take(LogRequests, message("", request))
-		s.take(LogAttempts, message("", attempt))
+		s.take(LogRequests, []*data.HTTPAccessLogEntry{request})
+		s.take(LogAttempts, []*data.HTTPAccessLogEntry{attempt})
 	}
 }

@@ -57,13 +57,16 @@ type Request struct {
 	Cost   Cost
 	Config string // configuration version that routed it, if it is in the log
 
-	found found // tokens as they stood in the log
+	found   found   // tokens as they stood in the log
+	entries uint64  // of the log that it is made of
+	last    Attempt // as the request's own entry tells it
 }
 
 // Attempt is one try at one provider.
 type Attempt struct {
 	RequestID string
 	Time      time.Time
+	Route     string // the model's entry in the configuration; empty: it was for none
 	Provider  string
 	Model     string // empty: the cluster does not say it, it is the request's
 	Status    int    // 0: no answer
@@ -79,6 +82,16 @@ type Attempt struct {
 	Duration  time.Duration
 	BytesIn   int64 // of the answer's body
 	BytesOut  int64 // of the request's body
+
+	// RetryAfter is the header of that name, as the provider wrote it; empty if it did
+	// not, or if the attempt is Implied.
+	RetryAfter string
+	// Nowhere says that Envoy had no address left that it would try: the provider's
+	// name has none, or all were left alone after they had failed.
+	Nowhere bool
+	// Implied says that the attempt has no entry of its own, because it did not fail:
+	// its request's entry tells of it, and nobody was told early.
+	Implied bool
 
 	pattern string // of the entry, where model has a *
 	number  uint32 // Envoy's count, if the entry has one

@@ -16,6 +16,7 @@ const (
 	HeaderUser   = HeaderPrefix + "user"   // claim "sub"
 	HeaderKey    = HeaderPrefix + "key"    // claim "jti"
 	HeaderTier   = HeaderPrefix + "tier"   // claim "tier"
+	HeaderConfig = HeaderPrefix + "config" // in answers: the configuration version
 )
 
 // API keys: KeyPrefix and a JWT whose issuer is KeyIssuer.
@@ -50,6 +51,15 @@ const (
 	LaneFind       = "find"       // which model does a large body name
 	LaneUnderstand = "understand" // the stages of the model's entry
 	LaneRename     = "rename"     // one attempt's own name for the model
+)
+
+// Envoy's access logs, by the names that stand in their streams, and the namespace of
+// the metadata that holds what was read of a request.
+const (
+	LogRequests     = "postern.request" // one entry a request
+	LogAttempts     = "postern.attempt" // one entry an attempt that failed
+	MetadataRequest = "postern.request" // "model", and MetadataStrip
+	MetadataStrip   = "strip"           // true: take the usage chunk out, the client did not ask for it
 )
 
 // DetailsPrefix begins the response code details of each refusal that a service

@@ -30,8 +30,16 @@ type Input struct {
 	// Trust is the PEM bundle of the authorities that providers' certificates
 	// are checked against, unless a provider names its own.
 	Trust string
+	// Order is the order of groups by which models are tried: for an entry, each index
+	// of its usable groups (config.Model.UsableRoute) once. An entry that has none, or
+	// what is not such an order, is tried in the order of the configuration.
+	Order map[string][]int
 	// Sockets are the Unix sockets of Postern's own services.
 	Sockets Sockets
+
+	// Unmetered leaves out what tells of requests afterwards: the access log and the
+	// reading of tokens. It is for measuring what they cost.
+	Unmetered bool
 
 	// alone: secrets stand in the same file and do not come by ADS.
 	alone bool
@@ -41,6 +49,7 @@ type Input struct {
 type Sockets struct {
 	Answer string // HTTP: answers that Postern gives itself
 	Demo   string // HTTP: the built-in model
+	Usage  string // gRPC: the access log service
 
 	Process []string // gRPC: the replicas of the ext_proc service, at least one
 }

@@ -76,6 +76,7 @@ func input(cfg *config.Config) xds.Input {
 		Sockets: xds.Sockets{
 			Answer: "/run/postern/answer.sock",
 			Demo:   "/run/postern/demo.sock",
+			Usage:  "/run/postern/usage.sock",
 
 			Process: []string{"/run/postern/process.sock"},
 		},

@@ -40,10 +40,10 @@ const (
 )
 
 func clusters(in Input) []types.Resource {
-	all := []types.Resource{service(clusterAnswer, in.Sockets.Answer), processCluster(in.Sockets.Process)}
-	headers := customHeaders(in.Config)
+	all := []types.Resource{service(clusterAnswer, in.Sockets.Answer), processCluster(in.Sockets.Process), usageCluster(in.Sockets.Usage)}
+	headers, used := customHeaders(in.Config), guards(in)
 	for _, v := range variants(in.Config) {
-		all = append(all, provider(in, v, headers))
+		all = append(all, guarded(used, provider(in, v, headers))...)
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package xds
 
 import (
+	accesslog "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	rules "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	buffer "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/buffer/v3"
@@ -33,8 +34,8 @@ const bodyCeiling = 64 << 20
 
 // filters is the order of judgement: who, how large, which model, may they, how
 // often, and only then where to.
-func filters() []*hcm.HttpFilter {
-	return []*hcm.HttpFilter{
+func filters(in Input) []*hcm.HttpFilter {
+	all := []*hcm.HttpFilter{
 		filter(filterNames, &mutation.HeaderMutation{Mutations: &mutation.Mutations{
 			ResponseMutations: rateLimitNames(),
 		}}),
@@ -43,12 +44,18 @@ func filters() []*hcm.HttpFilter {
 		filter(filterBody, &buffer.Buffer{MaxRequestBytes: uint32Value(bodyCeiling)}),
 		modelFilter(),
 		off(filter(filterFind, processFilter(wire.LaneFind))),
+		askedFilter(),
 		discovered(filterTiers, rbacType),
 		discovered(filterBuckets, localRateLimitType),
 		off(filter(filterStages, processFilter(wire.LaneUnderstand))),
 		formFilter(),
-		filter(filterRouter, &router.Router{SuppressEnvoyHeaders: true}),
 	}
+	last := &router.Router{SuppressEnvoyHeaders: true}
+	if !in.Unmetered {
+		last.UpstreamLog = []*accesslog.AccessLog{attemptLog()}
+		all = append(all, usageFilter())
+	}
+	return append(all, filter(filterRouter, last))
 }
 
 // modelFilter reads "model" from a small JSON body into a header and has the route

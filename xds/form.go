@@ -7,100 +7,84 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tometadata "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_to_metadata/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/wire"
 )
 
-// A route whose targets have different names for the model writes the name once an
-// attempt, in the filters of that attempt's cluster. The body of the next attempt
-// is the client's again, but its headers are what the attempt before left: its
-// content-length would be that of another body. So such a route notes the length in
-// metadata, which no attempt changes, and every cluster restores it from there.
+// A route whose targets differ in path, or in their name for the model, writes it once
+// an attempt, in the filters of that attempt's cluster. The body of the next attempt is
+// the client's again, but its headers are what the attempt before left: its path would
+// be another provider's, its content-length that of another body. So such a route notes
+// what the client sent in metadata, which no attempt changes, and every cluster of the
+// route makes its own of it.
 const (
 	filterForm   = "postern.form"
 	formMetadata = "postern.form"
-	formLength   = "length"
 )
 
-// formFilter does nothing except on the routes that ask (noteLength).
+// What is noted, each under its name.
+const (
+	formLength = "length" // content-length
+	formType   = "type"   // content-type
+	formPath   = "path"   // what follows /v1 in the path, without the query
+	formQuery  = "query"  // with its question mark
+	formModel  = "model"  // the name the client gave
+)
+
+// formFilter does nothing except on the routes that ask (noteForm).
 func formFilter() *hcm.HttpFilter { return filter(filterForm, &tometadata.Config{}) }
 
-func noteLength() *anypb.Any {
-	return pack(&tometadata.Config{RequestRules: []*tometadata.Config_Rule{{
-		Header: "content-length",
-		OnHeaderPresent: &tometadata.Config_KeyValuePair{
-			MetadataNamespace: formMetadata, Key: formLength, Type: tometadata.Config_STRING,
-		},
-	}}})
+func noteForm() *anypb.Any {
+	return pack(&tometadata.Config{RequestRules: []*tometadata.Config_Rule{
+		note(contentLength, formLength, nil),
+		note("content-type", formType, nil),
+		note(":path", formPath, &matcher.RegexMatchAndSubstitute{
+			Pattern: &matcher.RegexMatcher{Regex: `^/v1(/[^?]*).*$`}, Substitution: `\1`,
+		}),
+		note(":path", formQuery, &matcher.RegexMatchAndSubstitute{
+			Pattern: &matcher.RegexMatcher{Regex: `^[^?]*`},
+		}),
+		note(wire.HeaderModel, formModel, nil),
+	}})
 }
 
-// differing says that a route of cfg writes names once an attempt.
+// note writes a header down, changed if change is there. What is empty then, or longer
+// than 8 KiB, is not written.
+func note(header, key string, change *matcher.RegexMatchAndSubstitute) *tometadata.Config_Rule {
+	return &tometadata.Config_Rule{
+		Header: header,
+		OnHeaderPresent: &tometadata.Config_KeyValuePair{
+			MetadataNamespace: formMetadata, Key: key, Type: tometadata.Config_STRING, RegexValueRewrite: change,
+		},
+	}
+}
+
+// differing says that a route of cfg changes bodies once an attempt.
 func differing(cfg *config.Config) bool {
 	return slices.ContainsFunc(variants(cfg), func(v variant) bool { return v.to != "" })
 }
 
-// restoreLength is for every provider's chain where a route is differing; without
-// the route's note it does nothing.
-func restoreLength() *rules.HeaderMutation {
-	return mutate("content-length", "%DYNAMIC_METADATA("+formMetadata+":"+formLength+")%",
-		core.HeaderValueOption_OVERWRITE_IF_EXISTS)
+// restoreForm is for every provider's chain where a route is differing; without the
+// route's note it does nothing.
+func restoreForm() []*rules.HeaderMutation {
+	noted := func(key string) string { return "%DYNAMIC_METADATA(" + formMetadata + ":" + key + ")%" }
+	return []*rules.HeaderMutation{
+		mutate(contentLength, noted(formLength), core.HeaderValueOption_OVERWRITE_IF_EXISTS),
+		mutate("content-type", noted(formType), core.HeaderValueOption_OVERWRITE_IF_EXISTS),
+	}
 }
 
-// variant is a provider under one name for the model: a cluster of its own where
-// the name is written once an attempt, else the provider's plain one.
-type variant struct {
-	provider string
-	pattern  string // the entry's name, where to has a *
-	to       string // empty: the client's name
+// shape is what all targets of a route have in common, and what is therefore written
+// once, for all attempts.
+type shape struct {
+	name bool // for the model
+	path bool // its beginning
 }
 
-// cluster is the variant's name among the clusters.
-func (v variant) cluster() string {
-	name := clusterProvider + v.provider
-	if v.to != "" {
-		name += "=" + v.to
-	}
-	if v.pattern != "" {
-		name += "<" + v.pattern
-	}
-	return name
-}
-
-// variants are all that the routes of cfg use, each once, in order; the plain one of
-// each usable provider is always there.
-func variants(cfg *config.Config) []variant {
-	seen := map[string]variant{}
-	for _, name := range usable(cfg) {
-		v := variant{provider: name}
-		seen[v.cluster()] = v
-	}
-	for _, entry := range names(cfg.Models) {
-		route := cfg.Models[entry].UsableRoute(cfg.Providers)
-		if _, shared := config.SharedName(entry, route); shared {
-			continue
-		}
-		for _, group := range route {
-			for _, target := range group {
-				v := variantOf(entry, target)
-				seen[v.cluster()] = v
-			}
-		}
-	}
-	all := make([]variant, 0, len(seen))
-	for _, name := range names(seen) {
-		all = append(all, seen[name])
-	}
-	return all
-}
-
-// variantOf is a target of a route whose targets differ in name.
-func variantOf(entry string, target config.Target) variant {
-	v := variant{provider: target.Provider, to: target.OwnName(entry)}
-	for i := range len(v.to) {
-		if v.to[i] == '*' {
-			v.pattern = entry
-		}
-	}
-	return v
+func shapeOf(cfg *config.Config, entry string, route [][]config.Target) shape {
+	_, name := config.SharedName(entry, route)
+	return shape{name: name, path: config.SharedPath(route, cfg.Providers)}
 }

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	accesslog "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	rules "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -47,7 +46,7 @@ func listeners(in Input) ([]types.Resource, error) {
 	}
 	chain := &listener.FilterChain{Filters: []*listener.Filter{{
 		Name:       "envoy.filters.network.http_connection_manager",
-		ConfigType: &listener.Filter_TypedConfig{TypedConfig: pack(connectionManager())},
+		ConfigType: &listener.Filter_TypedConfig{TypedConfig: pack(connectionManager(in))},
 	}}}
 	if in.Config.Listen.TLS != nil {
 		chain.TransportSocket = downstreamTLS(in)
@@ -97,13 +96,13 @@ func downstreamTLS(in Input) *core.TransportSocket {
 	}
 }
 
-func connectionManager() *hcm.HttpConnectionManager {
+func connectionManager(in Input) *hcm.HttpConnectionManager {
 	return &hcm.HttpConnectionManager{
 		StatPrefix: StatPrefix,
 		RouteSpecifier: &hcm.HttpConnectionManager_Rds{Rds: &hcm.Rds{
 			ConfigSource: ads(), RouteConfigName: routeTable,
 		}},
-		HttpFilters: filters(),
+		HttpFilters: filters(in),
 		CommonHttpProtocolOptions: &core.HttpProtocolOptions{
 			IdleTimeout: seconds(clientIdle),
 		},
@@ -114,7 +113,7 @@ func connectionManager() *hcm.HttpConnectionManager {
 		RequestHeadersTimeout: seconds(headersTimeout),
 		RequestTimeout:        seconds(requestTimeout),
 		StreamIdleTimeout:     seconds(streamIdle),
-		AccessLog:             []*accesslog.AccessLog{failureLog()},
+		AccessLog:             accessLogs(in),
 		// The client's address is the connection's own: a forged
 		// x-forwarded-for changes nothing, and none is passed on.
 		UseRemoteAddress: boolValue(true),

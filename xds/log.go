@@ -32,22 +32,9 @@ func failureLog() *accesslog.AccessLog {
 	} {
 		fields[name] = structpb.NewStringValue(operator)
 	}
-	failed := &accesslog.AccessLogFilter{FilterSpecifier: &accesslog.AccessLogFilter_OrFilter{
-		OrFilter: &accesslog.OrFilter{Filters: []*accesslog.AccessLogFilter{
-			{FilterSpecifier: &accesslog.AccessLogFilter_StatusCodeFilter{
-				StatusCodeFilter: &accesslog.StatusCodeFilter{Comparison: &accesslog.ComparisonFilter{
-					Op:    accesslog.ComparisonFilter_GE,
-					Value: &core.RuntimeUInt32{DefaultValue: 400, RuntimeKey: "postern.failure_log.status"},
-				}},
-			}},
-			{FilterSpecifier: &accesslog.AccessLogFilter_ResponseFlagFilter{
-				ResponseFlagFilter: &accesslog.ResponseFlagFilter{},
-			}},
-		}},
-	}}
 	return &accesslog.AccessLog{
 		Name:   "postern.failures",
-		Filter: failed,
+		Filter: failed("postern.failure_log.status"),
 		ConfigType: &accesslog.AccessLog_TypedConfig{TypedConfig: pack(&stream.StdoutAccessLog{
 			AccessLogFormat: &stream.StdoutAccessLog_LogFormat{LogFormat: &core.SubstitutionFormatString{
 				Format: &core.SubstitutionFormatString_JsonFormat{JsonFormat: &structpb.Struct{Fields: fields}},

@@ -2,7 +2,7 @@ package xds
 
 import (
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/fault"
+	"github.com/postern-proxy/postern/wire"
 )
 
 const (
@@ -40,13 +41,34 @@ var passTimeouts = config.Timeouts{
 // retriable are statuses below 500 that another provider may answer better: its
 // key may be good where this one is not, and its quota may not be used up. A 400
 // is the client's own and never tried again.
-var retriable = []uint32{401, 403, 408, 429}
+// So is a redirect, which is followed by nobody: it would lead the client, and its
+// words, past the gate.
+var retriable = []uint32{301, 302, 303, 307, 308, 401, 403, 408, 429}
+
+// waitable is when an answer has the next attempt wait, where that goes to the same
+// provider: a busy provider that says when it will not be, and that is soon. What is
+// longer is the client's to wait.
+const waitable = `^(429|503|529) 0*[1-5]$`
+
+// maxWait is the longest of them.
+const maxWait = 5 * time.Second
+
+// headerWait is what waitable is asked of: status and retry-after. No answer leaves with
+// it.
+const headerWait = wire.HeaderPrefix + "wait"
+
+// shouldRetry tells OpenAI's clients, where all providers of a route were tried, whether
+// to try again all the same: if the last one is only busy, or says when it will not be.
+// Without it they would multiply the attempts of a bad hour by three. The status is read
+// as a header, because Envoy's own answers have no code yet.
+const shouldRetry = "%CEL(response.headers[':status'] < '400' ? '' : " +
+	"response.headers[':status'] == '429' || 'retry-after' in response.headers ? 'true' : 'false')%"
 
 // modelRoute is the way of the requests that match one configured model. A model
 // none of whose providers is usable answers as if it were not there, but says so.
-func modelRoute(cfg *config.Config, name string, match *route.HeaderMatcher) *route.Route {
-	m := cfg.Models[name]
-	usable := m.UsableRoute(cfg.Providers)
+func modelRoute(in Input, name string, match *route.HeaderMatcher) *route.Route {
+	cfg := in.Config
+	m, usable := cfg.Models[name], in.ordered(name)
 	matched := pathPrefix(pathAPI, match)
 	if len(usable) == 0 {
 		r := refuse("model/"+name, &fault.Error{
@@ -56,16 +78,25 @@ func modelRoute(cfg *config.Config, name string, match *route.HeaderMatcher) *ro
 		r.Match = matched
 		return r
 	}
-	// All targets of a route have the same base path (validated): the first's.
-	first := cfg.Providers[usable[0][0].Provider]
-	_, shared := config.SharedName(name, usable)
+	s, base := shapeOf(cfg, name, usable), pathBase
+	if s.path {
+		base = cfg.Providers[usable[0][0].Provider].BasePath()
+	}
+	attempts := guardAttempts(rotate(members(cfg, name, usable)))
 	r := &route.Route{
 		Name: "model/" + name, Match: matched,
-		Action:               &route.Route_Route{Route: action(m.Timeouts, first, rotate(name, usable))},
+		Action:               &route.Route_Route{Route: action(m.Timeouts, base, attempts)},
 		TypedPerFilterConfig: map[string]*anypb.Any{},
+		ResponseHeadersToAdd: ofAnswer(askedModel(name, usable), len(attempts)),
+		// A client that followed it would pass the gate by, its words with it.
+		ResponseHeadersToRemove: []string{"location"},
 	}
-	if !shared {
-		r.TypedPerFilterConfig[filterForm] = noteLength()
+	stick(m, r.GetRoute())
+	if !s.name || !s.path {
+		r.TypedPerFilterConfig[filterForm] = noteForm()
+	}
+	if strings.HasSuffix(name, "*") {
+		r.TypedPerFilterConfig[filterAsked] = noteModel(noteNames(name, usable)...)
 	}
 	if m.Understood(name, cfg.Providers) {
 		r.TypedPerFilterConfig[filterStages] = understood(cfg.Version, name)
@@ -80,20 +111,32 @@ func passRoute(cfg *config.Config) *route.Route {
 	if !ok {
 		return nil
 	}
-	only := rotate("", [][]config.Target{{{Provider: name}}})
+	only := rotate(members(cfg, "", [][]config.Target{{{Provider: name}}}))
+	passed := action(passTimeouts, p.BasePath(), only)
+	if len(only) > 1 {
+		// To the next key goes what this one was refused, and nothing that may
+		// have been done: nobody knows what these endpoints do.
+		passed.RetryPolicy.RetryOn = retryUnsent + ",retriable-status-codes"
+		passed.RetryPolicy.RetriableStatusCodes = []uint32{401, 403, 429}
+	}
 	return &route.Route{
-		Name:   "pass/" + name,
-		Match:  pathRegex(plainPath),
-		Action: &route.Route_Route{Route: action(passTimeouts, p, only)},
+		Name:                 "pass/" + name,
+		Match:                pathRegex(plainPath),
+		Action:               &route.Route_Route{Route: passed},
+		TypedPerFilterConfig: map[string]*anypb.Any{filterUsage: notMetered()},
 	}
 }
 
 // action sends a request through attempts, one after the other.
-func action(t config.Timeouts, first *config.Provider, attempts []*groups.PriorityGroup) *route.RouteAction {
+func action(t config.Timeouts, base string, attempts []*groups.PriorityGroup) *route.RouteAction {
 	a := &route.RouteAction{
 		ClusterSpecifier: &route.RouteAction_InlineClusterSpecifierPlugin{
 			InlineClusterSpecifierPlugin: &route.ClusterSpecifierPlugin{
-				Extension: extension("postern.groups", &groups.PriorityGroupClusterSpecifier{PriorityGroups: attempts}),
+				Extension: extension("postern.groups", &groups.PriorityGroupClusterSpecifier{
+					PriorityGroups: attempts,
+					// Where the route has none, Envoy draws by chance.
+					RandomValueSpecifier: &groups.PriorityGroupClusterSpecifier_UseHashPolicy{UseHashPolicy: boolValue(true)},
+				}),
 			},
 		},
 		Timeout: seconds(time.Duration(t.Total)),
@@ -103,7 +146,7 @@ func action(t config.Timeouts, first *config.Provider, attempts []*groups.Priori
 		HostRewriteSpecifier: &route.RouteAction_AutoHostRewrite{AutoHostRewrite: boolValue(true)},
 		RetryPolicy:          retries(t, len(attempts)),
 	}
-	if base := first.BasePath(); base != "/v1" {
+	if base != pathBase {
 		a.RegexRewrite = &matcher.RegexMatchAndSubstitute{
 			Pattern: &matcher.RegexMatcher{Regex: "^/v1/"}, Substitution: base + "/",
 		}
@@ -124,8 +167,13 @@ func retries(t config.Timeouts, attempts int) *route.RetryPolicy {
 		},
 	}
 	if attempts == 1 {
-		policy.RetryOn, policy.RetriableStatusCodes = retryUnsent, nil
+		policy.RetryOn, policy.RetriableStatusCodes = retryUnsent+",retriable-headers", nil
 		policy.NumRetries = uint32Value(1)
+		policy.RetriableHeaders = []*route.HeaderMatcher{headerIs(headerWait, regex(waitable))}
+		policy.RateLimitedRetryBackOff = &route.RetryPolicy_RateLimitedRetryBackOff{
+			ResetHeaders: []*route.RetryPolicy_ResetHeader{{Name: "retry-after", Format: route.RetryPolicy_SECONDS}},
+			MaxInterval:  seconds(maxWait),
+		}
 	}
 	return policy
 }
@@ -134,32 +182,21 @@ func retries(t config.Timeouts, attempts int) *route.RetryPolicy {
 // random number for a request and uses it for all its attempts, so a group that
 // was tried twice would give the same provider twice: a group of k targets
 // becomes k attempts, in which the providers move round and the weights stay, and
-// each of the k meets each provider once. A target of weight 0 is out.
-func rotate(entry string, route [][]config.Target) []*groups.PriorityGroup {
-	_, shared := config.SharedName(entry, route)
+// each of the k meets each provider once.
+func rotate(route [][]member) []*groups.PriorityGroup {
 	var attempts []*groups.PriorityGroup
-	for _, targets := range route {
-		targets = slices.DeleteFunc(slices.Clone(targets), func(t config.Target) bool { return t.Share() == 0 })
-		for turn := range targets {
+	for _, members := range route {
+		for turn := range members {
 			group := &groups.PriorityGroup{Name: fmt.Sprintf("g%d", len(attempts))}
-			for place, target := range targets {
-				moved := targets[(place+turn)%len(targets)]
+			for place, m := range members {
+				moved := members[(place+turn)%len(members)]
 				group.Clusters = append(group.Clusters, &groups.ClusterWeight{
-					ClusterName: clusterOf(entry, moved, shared),
-					Weight:      uint32Value(uint32(target.Share())), //nolint:gosec // validated: 0 to 1e6
+					ClusterName: moved.cluster,
+					Weight:      uint32Value(uint32(m.weight)), //nolint:gosec // bounded
 				})
 			}
 			attempts = append(attempts, group)
 		}
 	}
 	return attempts
-}
-
-// clusterOf is where a target's attempts go: where all targets share the model's
-// name, it was written before, and the provider's plain cluster serves.
-func clusterOf(entry string, target config.Target, shared bool) string {
-	if shared {
-		return variant{provider: target.Provider}.cluster()
-	}
-	return variantOf(entry, target).cluster()
 }

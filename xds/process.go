@@ -61,6 +61,9 @@ func processFilter(lane string, more ...*core.HeaderValue) *process.ExternalProc
 			AllowedHeaders: &matcher.ListStringMatcher{Patterns: []*matcher.StringMatcher{exact("x-postern-none")}},
 		},
 		StatPrefix: lane,
+		MetadataOptions: &process.MetadataOptions{ReceivingNamespaces: &process.MetadataOptions_MetadataNamespaces{
+			Untyped: []string{wire.MetadataRequest},
+		}},
 	}
 }
 
@@ -110,7 +113,27 @@ func processCluster(sockets []string) *cluster.Cluster {
 	for _, socket := range sockets {
 		replicas = append(replicas, endpoints(pipe(socket), "postern").GetLbEndpoints()...)
 	}
-	options := &upstream.HttpProtocolOptions{
+	c := &cluster.Cluster{
+		Name:                          clusterProcess,
+		ClusterDiscoveryType:          &cluster.Cluster_Type{Type: cluster.Cluster_STATIC},
+		ConnectTimeout:                seconds(time.Second),
+		CircuitBreakers:               noBreaker(),
+		PerConnectionBufferLimitBytes: uint32Value(window),
+		LoadAssignment: &endpoint.ClusterLoadAssignment{
+			ClusterName: clusterProcess,
+			Endpoints:   []*endpoint.LocalityLbEndpoints{{LbEndpoints: replicas}},
+		},
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{protocolOptions: grpcOptions()},
+	}
+	if len(sockets) > 1 {
+		c.HealthChecks = []*core.HealthCheck{replicaCheck()}
+	}
+	return c
+}
+
+// grpcOptions are how Envoy speaks to Postern's own gRPC services.
+func grpcOptions() *anypb.Any {
+	return pack(&upstream.HttpProtocolOptions{
 		UpstreamProtocolOptions: &upstream.HttpProtocolOptions_ExplicitHttpConfig_{
 			ExplicitHttpConfig: &upstream.HttpProtocolOptions_ExplicitHttpConfig{
 				ProtocolConfig: &upstream.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
@@ -122,23 +145,7 @@ func processCluster(sockets []string) *cluster.Cluster {
 				},
 			},
 		},
-	}
-	c := &cluster.Cluster{
-		Name:                          clusterProcess,
-		ClusterDiscoveryType:          &cluster.Cluster_Type{Type: cluster.Cluster_STATIC},
-		ConnectTimeout:                seconds(time.Second),
-		CircuitBreakers:               noBreaker(),
-		PerConnectionBufferLimitBytes: uint32Value(window),
-		LoadAssignment: &endpoint.ClusterLoadAssignment{
-			ClusterName: clusterProcess,
-			Endpoints:   []*endpoint.LocalityLbEndpoints{{LbEndpoints: replicas}},
-		},
-		TypedExtensionProtocolOptions: map[string]*anypb.Any{protocolOptions: pack(options)},
-	}
-	if len(sockets) > 1 {
-		c.HealthChecks = []*core.HealthCheck{replicaCheck()}
-	}
-	return c
+	})
 }
 
 func replicaCheck() *core.HealthCheck {

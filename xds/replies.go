@@ -39,6 +39,8 @@ var replies = []reply{
 		&fault.Error{Kind: fault.UpstreamRefused}, false},
 	{`$d in ['no_healthy_upstream', 'cluster_not_found', 'no_cluster_found', 'overflow', 'maintenance_mode'] || $d.startsWith('ext_proc_error') || $d.startsWith('ext_proc')`,
 		&fault.Error{Kind: fault.Unavailable}, false},
+	// A name that no deployment has (path.go).
+	{`$d == 'lua_response' && response.code == 404`, &fault.Error{Kind: fault.ModelNotFound, Param: "model"}, false},
 	{`$d == 'route_not_found'`, &fault.Error{Kind: fault.UnknownPath}, false},
 	// What the codec refuses: the request line, the headers, the transfer.
 	{`response.code in [426, 431, 501]`, fault.New("", fault.InvalidRequest, "The request is not HTTP that this gateway takes."), true},

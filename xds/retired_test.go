@@ -32,13 +32,13 @@ func (c *clock) pass(t *testing.T, d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at = c.at.Add(d)
-	require.NoError(t, c.publish(t.Context()))
+	require.NoError(t, c.publish(t.Context(), c.own))
 }
 
 // served are the names of a type that are served now.
 func (c *clock) served(t *testing.T, kind resource.Type) []string {
 	t.Helper()
-	snapshot, err := c.cache.GetSnapshot(node)
+	snapshot, err := c.cache.GetSnapshot(own)
 	require.NoError(t, err)
 	return names(snapshot.GetResources(kind))
 }
@@ -57,8 +57,8 @@ func TestAClusterThatLeftStaysForAWhile(t *testing.T) {
 	c.pass(t, time.Nanosecond)
 	assert.Equal(t, []string{"provider/a"}, c.served(t, resource.ClusterType))
 	assert.Equal(t, []string{"credential/a"}, c.served(t, resource.SecretType))
-	assert.Empty(t, c.retired.byType[resource.ClusterType], "what is gone is forgotten")
-	assert.Empty(t, c.retired.byType[resource.SecretType])
+	assert.Empty(t, c.own.retired.byType[resource.ClusterType], "what is gone is forgotten")
+	assert.Empty(t, c.own.retired.byType[resource.SecretType])
 }
 
 func TestAClusterThatCameBackIsNotRetired(t *testing.T) {
@@ -116,7 +116,7 @@ func TestARetiredClusterIsTheOneThatLeft(t *testing.T) {
 	require.NoError(t, c.Set(t.Context(), of("old").snapshot(t, "1"), keep))
 	require.NoError(t, c.Set(t.Context(), of("new").snapshot(t, "2"), keep))
 	served := func() string {
-		snapshot, err := c.cache.GetSnapshot(node)
+		snapshot, err := c.cache.GetSnapshot(own)
 		require.NoError(t, err)
 		return snapshot.GetResources(resource.ClusterType)["provider/a"].(*cluster.Cluster).GetAltStatName()
 	}
@@ -133,7 +133,7 @@ func TestOnlyClustersAndSecretsStay(t *testing.T) {
 		assert.Empty(t, c.served(t, kind), kind)
 	}
 	assert.Equal(t, []string{"provider/a"}, c.served(t, resource.ClusterType))
-	snapshot, err := c.cache.GetSnapshot(node)
+	snapshot, err := c.cache.GetSnapshot(own)
 	require.NoError(t, err)
 	assert.Equal(t, "2", snapshot.GetVersion(resource.ClusterType), "what stays is served under the new version")
 }

@@ -15,6 +15,17 @@ import (
 // random gives the same sequence in every run, so that a failure is one again.
 func random() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
 
+// configOf has the providers of a route, each with one key at most.
+func configOf(route [][]config.Target) *config.Config {
+	cfg := &config.Config{Providers: map[string]*config.Provider{}}
+	for _, targets := range route {
+		for _, target := range targets {
+			cfg.Providers[target.Provider] = &config.Provider{URL: "http://127.0.0.1:9/v1"}
+		}
+	}
+	return cfg
+}
+
 // draw is the cluster that Envoy takes for one random number: that number, modulo
 // the sum, along the weights in their order.
 func draw(group *groups.PriorityGroup, number uint64) string {
@@ -58,7 +69,7 @@ func TestRotateMeetsEachProviderOnceWhateverIsDrawn(t *testing.T) {
 	r := random()
 	for range 500 {
 		route := someRoute(r)
-		attempts := rotate("m", route)
+		attempts := rotate(members(configOf(route), "m", route))
 		seen := map[string]bool{}
 		for _, a := range attempts {
 			require.False(t, seen[a.GetName()], "the name %s stands twice", a.GetName())
@@ -89,7 +100,7 @@ func TestRotateKeepsTheWeightsInTheirPlaces(t *testing.T) {
 	r := random()
 	for range 200 {
 		route, at := someRoute(r), 0
-		attempts := rotate("m", route)
+		attempts := rotate(members(configOf(route), "m", route))
 		for _, targets := range route {
 			var weights []uint32
 			var providers []string
@@ -114,7 +125,7 @@ func TestRotateKeepsTheWeightsInTheirPlaces(t *testing.T) {
 func TestRotateLeavesOutTheWeightZero(t *testing.T) {
 	zero, one := 0, 1
 	route := [][]config.Target{{{Provider: "a", Weight: &zero}, {Provider: "b", Weight: &one}, {Provider: "c"}}}
-	attempts := rotate("m", route)
+	attempts := rotate(members(configOf(route), "m", route))
 	require.Len(t, attempts, 2)
 	for _, a := range attempts {
 		require.Len(t, a.GetClusters(), 2)
@@ -128,7 +139,7 @@ func TestRotateLeavesOutTheWeightZero(t *testing.T) {
 func TestTheFirstAttemptFollowsTheWeights(t *testing.T) {
 	weights := []int{70, 20, 10}
 	route := [][]config.Target{{{Provider: "a", Weight: &weights[0]}, {Provider: "b", Weight: &weights[1]}, {Provider: "c", Weight: &weights[2]}}}
-	first, drawn := rotate("m", route)[0], map[string]int{}
+	first, drawn := rotate(members(configOf(route), "m", route))[0], map[string]int{}
 	for number := range uint64(1000) {
 		drawn[draw(first, number)]++
 	}
@@ -139,7 +150,7 @@ func TestTheFirstAttemptFollowsTheWeights(t *testing.T) {
 func TestRotateKnowsATargetByItsName(t *testing.T) {
 	route := [][]config.Target{{{Provider: "a", Model: "x"}, {Provider: "a", Model: "y"}, {Provider: "a"}}}
 	met := map[string]bool{}
-	for _, a := range rotate("m", route) {
+	for _, a := range rotate(members(configOf(route), "m", route)) {
 		met[draw(a, 0)] = true
 	}
 	assert.Equal(t, map[string]bool{"provider/a=x": true, "provider/a=y": true, "provider/a": true}, met)

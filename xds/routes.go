@@ -25,6 +25,8 @@ const (
 	pathLive   = "/livez"
 	pathReady  = "/readyz"
 	pathModels = "/v1/models"
+	pathUsage  = "/v1/usage"
+	pathBase   = "/v1"
 	pathAPI    = "/v1/"
 )
 
@@ -65,8 +67,9 @@ func routes(in Input) *route.RouteConfiguration {
 		Domains:                []string{"*"},
 		RequestBodyBufferLimit: wrapperspb.UInt64(uint64(cfg.Listen.BodyLimit)), //nolint:gosec // validated
 		ResponseHeadersToAdd: []*core.HeaderValueOption{
-			option("x-postern-config", cfg.Version, core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+			option(wire.HeaderConfig, cfg.Version, core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
 		},
+		ResponseHeadersToRemove: []string{headerWait},
 		TypedPerFilterConfig: map[string]*anypb.Any{
 			filterBody: pack(&buffer.BufferPerRoute{Override: &buffer.BufferPerRoute_Buffer{
 				Buffer: &buffer.Buffer{MaxRequestBytes: uint32Value(uint32(cfg.Listen.BodyLimit))}, //nolint:gosec // validated
@@ -83,7 +86,7 @@ func routes(in Input) *route.RouteConfiguration {
 	}
 	host.Routes = append(host.Routes, tooLarge(cfg))
 	host.Routes = append(host.Routes, needModel(cfg)...)
-	host.Routes = append(host.Routes, modelRoutes(cfg)...)
+	host.Routes = append(host.Routes, modelRoutes(in)...)
 	host.Routes = append(host.Routes, otherPaths(cfg)...)
 	return &route.RouteConfiguration{
 		Name:                           routeTable,
@@ -176,20 +179,21 @@ func anyUnderstood(cfg *config.Config) bool {
 
 // modelRoutes are the second match: exact names, then what no name may be, then
 // patterns from the longest to the shortest, then no such model.
-func modelRoutes(cfg *config.Config) []*route.Route {
+func modelRoutes(in Input) []*route.Route {
+	cfg := in.Config
 	var exacts, patterns []*route.Route
 	for _, name := range names(cfg.Models) {
 		if strings.HasSuffix(name, "*") {
 			continue
 		}
-		exacts = append(exacts, modelRoute(cfg, name, headerIs(wire.HeaderModel, exact(name))))
+		exacts = append(exacts, modelRoute(in, name, headerIs(wire.HeaderModel, exact(name))))
 	}
 	for _, pattern := range byLength(cfg.Models) {
 		match := modelPresent()
 		if stem := strings.TrimSuffix(pattern, "*"); stem != "" {
 			match = headerIs(wire.HeaderModel, prefix(stem))
 		}
-		patterns = append(patterns, modelRoute(cfg, pattern, match))
+		patterns = append(patterns, modelRoute(in, pattern, match))
 	}
 	wrongType := refuse("model.not_text", &fault.Error{
 		Kind: fault.InvalidRequest, Param: "model", Message: `"model" must be a string.`,
@@ -234,6 +238,8 @@ func otherPaths(cfg *config.Config) []*route.Route {
 		answered("ready", pathMatch(pathReady)),
 		answered("models", pathMatch(pathModels)),
 		answered("models", pathPrefix(pathModels+"/")),
+		answered("usage", pathMatch(pathUsage)),
+		answered("usage", pathPrefix(pathUsage+"/")),
 	}
 	for _, path := range modelPaths {
 		wrongMethod := turnDown(cfg, "method", &fault.Error{Kind: fault.MethodNotAllowed})
@@ -261,6 +267,7 @@ func answered(name string, match *route.RouteMatch) *route.Route {
 			ClusterSpecifier: &route.RouteAction_Cluster{Cluster: clusterAnswer},
 			Timeout:          seconds(answerTimeout),
 		}},
+		TypedPerFilterConfig: map[string]*anypb.Any{filterUsage: notMetered()},
 	}
 }
 

@@ -21,9 +21,13 @@ func secrets(cfg *config.Config) []types.Resource {
 		}})
 	}
 	for _, name := range usable(cfg) {
-		if key := cfg.Providers[name].Key.Reveal(); key != "" {
-			all = append(all, &tls.Secret{Name: credentialName(name), Type: &tls.Secret_GenericSecret{
-				GenericSecret: &tls.GenericSecret{Secret: inline("Bearer " + key)},
+		p := cfg.Providers[name]
+		for _, c := range p.Credentials() {
+			if c.Secret.Reveal() == "" {
+				continue
+			}
+			all = append(all, &tls.Secret{Name: credentialName(account(name, c.Place)), Type: &tls.Secret_GenericSecret{
+				GenericSecret: &tls.GenericSecret{Secret: inline(credentialValue(p, c.Secret))},
 			}})
 		}
 	}

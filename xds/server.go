@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	adsserver "github.com/envoyproxy/go-control-plane/pkg/server/v3"
@@ -17,52 +16,75 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// node is the one key of the snapshot cache: every Envoy gets the same.
-const node = "postern"
-
-// everyNode maps each Envoy to that key.
-type everyNode struct{}
-
-func (everyNode) ID(*core.Node) string { return node }
-
-// Server serves the current snapshot by ADS (incremental) and keeps what Envoy
-// said of it. Its methods may be called from any goroutine.
+// Server serves the current snapshots by ADS (incremental) and keeps what Envoys
+// said of them: one to the gate's own Envoys over a Unix socket (Serve, Set), and a
+// view for each cluster of a fleet over mutual TLS (ServeFleet, SetFleet). An Envoy
+// that is slow, silent or refuses holds up nobody else: it has a stream of its own,
+// and gets the next version when it has answered the one before. Its methods may be
+// called from any goroutine.
 type Server struct {
 	log      *slog.Logger
-	cache    cache.SnapshotCache
+	cache    cache.SnapshotCache // of own
 	grpc     *grpc.Server
 	status   *status
 	stop     context.CancelFunc
 	stopOnce sync.Once
 
+	fleetCache cache.SnapshotCache // by cluster
+	fleetADS   adsserver.Server
+	fleet      *status
+
 	mu      sync.Mutex
-	current *cache.Snapshot
-	retired *retired
-	timer   *time.Timer
+	own     *shelf
+	shelves map[string]*shelf // the fleet's, by cluster
+	views   map[string]View
+	servers []*grpc.Server // the fleet's
 	stopped bool
 	now     func() time.Time
+
+	ready, fleetReady         chan struct{} // closed with the first snapshot
+	readyOnce, fleetReadyOnce sync.Once
 }
 
 // NewServer makes a server without a snapshot: an Envoy that connects waits for
-// the first Set.
+// the first Set, or SetFleet.
 func NewServer(log *slog.Logger) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
-		log:     log,
-		cache:   cache.NewSnapshotCache(true, everyNode{}, nil),
-		status:  newStatus(log),
-		stop:    cancel,
-		retired: newRetired(),
-		now:     time.Now,
+		log:        log,
+		cache:      cache.NewSnapshotCache(true, everyNode{}, nil),
+		status:     newStatus(log),
+		stop:       cancel,
+		fleetCache: cache.NewSnapshotCache(true, byCluster{}, nil),
+		fleet:      newStatus(log),
+		shelves:    map[string]*shelf{},
+		now:        time.Now,
+		ready:      make(chan struct{}),
+		fleetReady: make(chan struct{}),
 	}
-	s.grpc = grpc.NewServer(
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
-	discovery.RegisterAggregatedDiscoveryServiceServer(s.grpc, adsserver.NewServer(ctx, s.cache, s.status))
+	s.own = newShelf(s.cache, s.status, own)
+	s.fleet.guard = s
+	s.fleet.heard, s.status.heard = s.heard, s.heard
+	s.grpc = grpc.NewServer(patience())
+	register(s.grpc, adsserver.NewServer(ctx, noting{
+		SnapshotCache: s.cache, status: s.status, key: everyNode{}, ready: s.ready, stopped: ctx.Done(),
+	}, s.status))
+	s.fleetADS = adsserver.NewServer(ctx, noting{
+		SnapshotCache: s.fleetCache, status: s.fleet, key: byCluster{}, ready: s.fleetReady, stopped: ctx.Done(),
+	}, s.fleet)
 	return s
 }
 
-// Serve answers Envoys on l until Stop. It gives nil after Stop.
+// patience lets Envoys ping as often as their bootstrap says.
+func patience() grpc.ServerOption {
+	return grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true})
+}
+
+func register(on *grpc.Server, ads adsserver.Server) {
+	discovery.RegisterAggregatedDiscoveryServiceServer(on, ads)
+}
+
+// Serve answers the gate's own Envoys on l until Stop. It gives nil after Stop.
 func (s *Server) Serve(l net.Listener) error {
 	if err := s.grpc.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("xds.Serve: %w", err)
@@ -70,54 +92,45 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Stop ends all streams. Envoy keeps the configuration it has. It may be called
+// Stop ends all streams. Envoys keep the configuration they have. It may be called
 // more than once.
 func (s *Server) Stop() {
 	s.stopOnce.Do(func() {
 		s.mu.Lock()
 		s.stopped = true
-		if s.timer != nil {
-			s.timer.Stop()
+		for _, on := range s.shelves {
+			on.still()
 		}
+		s.own.still()
+		servers := s.servers
 		s.mu.Unlock()
 		s.stop()
+		for _, server := range servers {
+			server.Stop()
+		}
 		s.grpc.Stop()
 	})
 }
 
-// Set makes snapshot the one that is served. Clusters and secrets that it no
-// longer names stay for another keep: requests that were routed by the snapshot
-// before may still retry to them.
+// Set makes snapshot the one that the gate's own Envoys are served. Clusters and
+// secrets that it no longer names stay for another keep: requests that were routed by
+// the snapshot before may still retry to them.
 func (s *Server) Set(ctx context.Context, snapshot *cache.Snapshot, keep time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.retired.replace(s.current, snapshot, s.now().Add(keep))
-	s.current = snapshot
 	s.status.offer(snapshot)
-	return s.publish(ctx)
+	err := s.set(ctx, s.own, snapshot, keep)
+	s.readyOnce.Do(func() { close(s.ready) })
+	return err
 }
 
-// publish serves the current snapshot with what is retired but not yet gone, and
-// comes back when the next of them may go. The caller holds s.mu.
-func (s *Server) publish(ctx context.Context) error {
-	if s.timer != nil {
-		s.timer.Stop()
+// Status is what Envoys said of the configuration: the gate's own, and the fleet's.
+func (s *Server) Status() Status {
+	all, fleet := s.status.get(), s.fleet.get()
+	if all.Offered == "" {
+		all.Offered = fleet.Offered
 	}
-	merged, next := s.retired.merge(s.current, s.now())
-	if !next.IsZero() && !s.stopped {
-		s.timer = time.AfterFunc(next.Sub(s.now())+time.Millisecond, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if err := s.publish(context.WithoutCancel(ctx)); err != nil {
-				s.log.Error("retiring clusters", "error", err)
-			}
-		})
-	}
-	if err := s.cache.SetSnapshot(ctx, node, merged); err != nil {
-		return fmt.Errorf("xds.Set: %w", err)
-	}
-	return nil
+	all.Envoys = append(all.Envoys, fleet.Envoys...)
+	all.Gone = append(all.Gone, fleet.Gone...)
+	return all
 }
-
-// Status is what Envoy said of the configuration.
-func (s *Server) Status() Status { return s.status.get() }

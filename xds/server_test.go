@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
@@ -54,6 +55,13 @@ func connect(t *testing.T, socket, name string) *envoy {
 	t.Helper()
 	connection, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, connection.Close()) })
+	return converse(t, connection, name)
+}
+
+// converse begins a stream on a connection.
+func converse(t *testing.T, connection *grpc.ClientConn, name string) *envoy {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	stream, err := discovery.NewAggregatedDiscoveryServiceClient(connection).DeltaAggregatedResources(ctx)
 	require.NoError(t, err)
@@ -72,7 +80,6 @@ func connect(t *testing.T, socket, name string) *envoy {
 	t.Cleanup(func() {
 		cancel()
 		reader.Wait()
-		require.NoError(t, connection.Close())
 	})
 	return e
 }
@@ -262,7 +269,15 @@ func TestARefusalIsSeenAndHealed(t *testing.T) {
 	require.Eventually(t, func() bool { return s.Status().Refused() != nil }, waitFor, tick)
 	assert.Contains(t, s.Status().Refused().Error(), "no such filter")
 
+	// Another cluster comes and is taken: that says nothing of the one that was refused.
 	require.NoError(t, s.Set(t.Context(), snapshotOf(t, "2", "a", "b"), time.Hour))
+	e.take(t)
+	require.Eventually(t, func() bool { return s.Status().Envoys[0].Accepted["Cluster"] == "2" }, waitFor, tick)
+	require.Error(t, s.Status().Refused())
+	assert.Equal(t, []string{"provider/a"}, s.Status().Envoys[0].Refused[0].Resources)
+
+	mended := contents{resource.ClusterType: {&cluster.Cluster{Name: "provider/a", AltStatName: "mended"}}}
+	require.NoError(t, s.Set(t.Context(), mended.snapshot(t, "3"), time.Hour))
 	e.take(t)
 	require.Eventually(t, func() bool { return s.Status().Refused() == nil }, waitFor, tick)
 }
@@ -274,6 +289,12 @@ func TestAnEnvoyThatGoesIsForgotten(t *testing.T) {
 	e.start(t)
 	require.NoError(t, e.stream.CloseSend())
 	require.Eventually(t, func() bool { return len(s.Status().Envoys) == 0 }, waitFor, tick)
+	require.Len(t, s.Status().Gone, 1, "but not at once")
+	assert.Equal(t, "envoy-1", s.Status().Gone[0].Node)
+	assert.False(t, s.Status().Gone[0].Until.IsZero())
+	again := connect(t, socket, "envoy-1")
+	again.start(t)
+	assert.Empty(t, s.Status().Gone, "one that came back is not gone")
 }
 
 func TestStopEndsTheStreamsAndMayBeCalledTwice(t *testing.T) {
@@ -310,7 +331,7 @@ func TestServeAndSetAfterStop(t *testing.T) {
 	require.NoError(t, s.Serve(l))
 	require.NoError(t, s.Set(t.Context(), snapshotOf(t, "1", "a"), time.Hour))
 	require.NoError(t, s.Set(t.Context(), snapshotOf(t, "2"), time.Hour))
-	assert.Nil(t, s.timer, "nothing comes back after Stop")
+	assert.Nil(t, s.own.timer, "nothing comes back after Stop")
 }
 
 // Snapshots come while Envoys do: for the race detector.

@@ -58,7 +58,7 @@ func compiled(t *testing.T, text string) (*config.Config, *cache.Snapshot) {
 	require.NoError(t, err)
 	snapshot, err := Build(Input{
 		Config: cfg, JWKS: []byte(`{"keys":[]}`), Trust: "/etc/ssl/ca.crt",
-		Sockets: Sockets{Answer: "/run/answer.sock", Demo: "/run/demo.sock", Process: []string{"/run/process.sock"}},
+		Sockets: Sockets{Answer: "/run/answer.sock", Demo: "/run/demo.sock", Usage: "/run/usage.sock", Process: []string{"/run/process.sock"}},
 	})
 	require.NoError(t, err)
 	return cfg, snapshot

@@ -21,13 +21,13 @@ import (
 // header authorization is among them, because an attempt inherits what the
 // attempt before it wrote, the other provider's credential too.
 var private = []string{
-	"authorization", "api-key", "x-api-key", "proxy-authorization", "cookie",
+	"authorization", "api-key", "x-api-key", "x-goog-api-key", "proxy-authorization", "cookie",
 	"openai-organization", "openai-project", "forwarded", "via",
 }
 
-// privatePrefixes are whole families of such headers: ours, Envoy's and those
-// that say where the client sits.
-var privatePrefixes = []string{wire.HeaderPrefix, "x-envoy-", "x-forwarded-"}
+// privatePrefixes are whole families of such headers: ours, Envoy's, those that say
+// where the client sits, and those of a signature that an attempt before was given.
+var privatePrefixes = []string{wire.HeaderPrefix, "x-envoy-", "x-forwarded-", "x-amz-"}
 
 // upstreamFilters is what each attempt at a provider runs. Everything that one
 // provider's chain sets is removed or set again by every other's.
@@ -36,27 +36,55 @@ func upstreamFilters(in Input, v variant, custom []string) []*hcm.HttpFilter {
 	all := []*hcm.HttpFilter{
 		filter("postern.private", &mutation.HeaderMutation{Mutations: &mutation.Mutations{
 			RequestMutations:  requestMutations(p, custom, differing(in.Config)),
-			ResponseMutations: responseMutations(v.provider),
+			ResponseMutations: append(responseMutations(v.provider), saysModel(v)...),
 		}}),
+	}
+	if v.path {
+		all = append(all, filter("postern.path", pathFilter(p, v)))
 	}
 	if v.to != "" {
 		all = append(all, filter("postern.rename", processFilter(wire.LaneRename,
 			&core.HeaderValue{Key: wire.MetaPattern, Value: literal(v.pattern)},
 			&core.HeaderValue{Key: wire.MetaName, Value: literal(v.to)})))
 	}
-	if p.Key.Reveal() != "" {
+	if p.Key.Reveal() != "" || v.key != "" {
 		all = append(all, filter("postern.credential", &credential.CredentialInjector{
 			Overwrite: true,
 			Credential: extension("envoy.http.injected_credentials.generic", &generic.Generic{
-				Credential: in.secret(credentialName(v.provider)),
+				Credential: in.secret(credentialName(account(v.provider, v.key))),
+				Header:     credentialHeader(p),
 			}),
 		}))
 	}
 	return append(all, filter("envoy.filters.http.upstream_codec", &codec.UpstreamCodec{}))
 }
 
-// credentialName is the secret that holds a provider's key.
-func credentialName(provider string) string { return "credential/" + provider }
+// account is a provider's name, with which of its keys it is where it has several.
+func account(provider, key string) string {
+	if key == "" {
+		return provider
+	}
+	return provider + "#" + key
+}
+
+// credentialName is the secret that holds an account's key.
+func credentialName(account string) string { return "credential/" + account }
+
+// credentialHeader is where a provider looks for its key; empty is authorization.
+func credentialHeader(p *config.Provider) string {
+	if p.Schema == config.SchemaAzure {
+		return "api-key"
+	}
+	return ""
+}
+
+// credentialValue is what stands there.
+func credentialValue(p *config.Provider, key config.Secret) string {
+	if p.Schema == config.SchemaAzure {
+		return key.Reveal()
+	}
+	return "Bearer " + key.Reveal()
+}
 
 func requestMutations(p *config.Provider, custom []string, differing bool) []*rules.HeaderMutation {
 	var all []*rules.HeaderMutation
@@ -72,7 +100,7 @@ func requestMutations(p *config.Provider, custom []string, differing bool) []*ru
 		}
 	}
 	if differing {
-		all = append(all, restoreLength())
+		all = append(all, restoreForm()...)
 	}
 	for _, header := range names(p.Headers) {
 		all = append(all, set(header, literal(p.Headers[header])))
@@ -88,6 +116,7 @@ func responseMutations(name string) []*rules.HeaderMutation {
 		removeMatching(prefix("x-envoy-")),
 		set("x-postern-provider", literal(name)),
 		set("x-postern-provider-request-id", "%RESP(x-request-id)%"),
+		set(headerWait, "%RESP(:status)% %RESP(retry-after)%"),
 		remove("x-request-id"),
 		removeMatching(prefix("x-ratelimit-")),
 		remove("openai-organization"),

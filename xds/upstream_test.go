@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -9,10 +10,14 @@ import (
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	credential "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
 	process "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	mutation "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	lua "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	codec "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
+	generic "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
+	groups "github.com/envoyproxy/go-control-plane/envoy/extensions/router/cluster_specifiers/priority_group/v3"
 	upstream "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/stretchr/testify/assert"
@@ -73,8 +78,8 @@ func TestCustomHeadersAreThoseOfAllProviders(t *testing.T) {
 	assert.Empty(t, customHeaders(&config.Config{}))
 }
 
-// manyProviders differ in all that a chain may depend on: a key or none, headers of
-// their own, a name for the model.
+// manyProviders differ in all that a chain may depend on: a key, several or none,
+// headers of their own, a name for the model, a path.
 const manyProviders = `
 providers:
   keyed: {schema: openai, url: "https://a.example/v1", key: "${A_KEY}"}
@@ -82,7 +87,17 @@ providers:
   account: {schema: openai, url: "https://c.example/v1", key: "${C_KEY}", headers: {OpenAI-Organization: org-1, X-Zone: "50%"}}
   beta: {schema: openai, url: "http://127.0.0.1:9/v1", headers: {x-zone: other, OpenAI-Beta: assistants=v2}}
   demo: {schema: openai, builtin: demo}
+  several: {schema: openai, url: "https://d.example/v1", keys: [{key: "${D_KEY}"}, {key: "${E_KEY}", weight: 3}]}
+  based: {schema: openai, url: "https://f.example/api/v1", key: "${F_KEY}"}
+  azure: {schema: azure, url: "https://g.example", api_version: v9, key: "${G_KEY}"}
+  newer: {schema: azure, url: "https://g.example/openai/v1", key: "${G_KEY}"}
 models:
+  paths: {route: [[{provider: several, model: x}, {provider: based}], [{provider: azure, model: dep}, {provider: newer}]]}
+  one-name: {route: [[{provider: keyed, model: dep}], [{provider: azure, model: dep}]]}
+  one-path: {route: [[{provider: several}, {provider: keyed}]]}
+  based: {route: [[{provider: based}]]}
+  azure: {route: [[{provider: azure}]]}
+  "az/*": {route: [[{provider: azure, model: "*"}]]}
   m: {route: [[{provider: keyed, model: x}, {provider: keyless}], [{provider: account}, {provider: beta, model: y}, {provider: demo}]]}
   "p/*": {route: [[{provider: keyed, model: "*"}], [{provider: beta}]]}
 `
@@ -92,6 +107,7 @@ type chain struct {
 	name     string
 	steps    []step
 	prefixes []string // whole families that are removed
+	secret   string   // of the credential
 }
 
 // step sets a header, or removes it.
@@ -121,7 +137,17 @@ func chains(t *testing.T) []chain {
 		}
 		all = append(all, ch)
 	}
-	require.Len(t, all, 8, "five plain ones, and one for each name")
+	var named []string
+	for _, ch := range all {
+		named = append(named, ch.name)
+	}
+	require.Equal(t, []string{
+		"provider/account", "provider/azure", "provider/azure@", "provider/azure@*<az/*", "provider/azure@=dep", "provider/azure@dep",
+		"provider/based", "provider/based@", "provider/beta", "provider/beta=y", "provider/demo",
+		"provider/keyed", "provider/keyed=*<p/*", "provider/keyed=x", "provider/keyed@", "provider/keyless",
+		"provider/newer", "provider/newer@",
+		"provider/several#0", "provider/several#0@=x", "provider/several#1", "provider/several#1@=x",
+	}, named)
 	return all
 }
 
@@ -130,7 +156,12 @@ func (ch *chain) read(t *testing.T, filter any) {
 	switch f := filter.(type) {
 	case *credential.CredentialInjector:
 		require.True(t, f.GetOverwrite(), "%s: another provider's key would stay", ch.name)
-		ch.steps = append(ch.steps, step{"authorization", "the key", true})
+		injected := new(generic.Generic)
+		require.NoError(t, f.GetCredential().GetTypedConfig().UnmarshalTo(injected))
+		ch.steps = append(ch.steps, step{cmp.Or(injected.GetHeader(), "authorization"), "the key", true})
+		ch.secret = injected.GetCredential().GetName()
+	case *lua.Lua:
+		ch.steps = append(ch.steps, step{":path", "its own", true})
 	case *process.ExternalProcessor: // writes the name, and the length with it
 		ch.steps = append(ch.steps, step{"content-length", "the new one", true})
 	case *codec.UpstreamCodec:
@@ -179,7 +210,7 @@ func TestNoProviderSeesWhatAnotherWasSent(t *testing.T) {
 	all := chains(t)
 	for _, one := range all {
 		for _, s := range one.steps {
-			if !s.sets {
+			if !s.sets || s.header == ":path" { // TestAllAttemptsOfARouteWriteThePathOrNone
 				continue
 			}
 			for _, other := range all {
@@ -189,11 +220,73 @@ func TestNoProviderSeesWhatAnotherWasSent(t *testing.T) {
 	}
 }
 
+// The path of an attempt is what the route wrote, or what the attempt wrote: were both on
+// one route, an attempt would meet the path of the one before it.
+func TestAllAttemptsOfARouteWriteThePathOrNone(t *testing.T) {
+	writes := map[string]bool{}
+	for _, ch := range chains(t) {
+		writes[ch.name] = ch.last(":path") != nil
+	}
+	_, snapshot := compiled(t, manyProviders)
+	table := snapshot.GetResources(resource.RouteType)[routeTable].(*route.RouteConfiguration)
+	seen := map[string]bool{}
+	for _, r := range table.GetVirtualHosts()[0].GetRoutes() {
+		specifier := r.GetRoute().GetInlineClusterSpecifierPlugin()
+		if specifier == nil {
+			continue
+		}
+		attempts := new(groups.PriorityGroupClusterSpecifier)
+		require.NoError(t, specifier.GetExtension().GetTypedConfig().UnmarshalTo(attempts))
+		first, all := writes[plainName(attempts.GetPriorityGroups()[0].GetClusters()[0].GetClusterName())], 0
+		for _, group := range attempts.GetPriorityGroups() {
+			for _, c := range group.GetClusters() {
+				name := plainName(c.GetClusterName())
+				require.Contains(t, writes, name)
+				assert.Equal(t, first, writes[name], "%s: %s", r.GetName(), name)
+				all++
+			}
+		}
+		require.Positive(t, all)
+		if first {
+			assert.Nil(t, r.GetRoute().GetRegexRewrite(), r.GetName())
+			assert.Contains(t, r.GetTypedPerFilterConfig(), filterForm, "%s notes nothing", r.GetName())
+		}
+		seen[r.GetName()] = first
+	}
+	assert.Equal(t, map[string]bool{
+		"model/paths": true, "model/one-name": true, "model/azure": true, "model/az/*": true,
+		"model/one-path": false, "model/based": false, "model/m": false, "model/p/*": false,
+	}, seen)
+}
+
+// plainName is the cluster that a guarded one stands beside.
+func plainName(name string) string {
+	return clusterProvider + strings.TrimPrefix(strings.TrimPrefix(name, clusterGuarded), clusterProvider)
+}
+
+func TestLuaTextCannotEnd(t *testing.T) {
+	for text, want := range map[string]string{
+		"":          `""`,
+		"/v1/x.-_":  `"/v1/x.-_"`,
+		`"..]]`:     `"\034..\093\093"`,
+		"\\\n\x00é": `"\092\010\000\195\169"`,
+	} {
+		assert.Equal(t, want, luaText(text))
+	}
+}
+
 func TestEachProviderIsSentItsOwn(t *testing.T) {
 	for _, ch := range chains(t) {
-		provider, _, _ := strings.Cut(strings.TrimPrefix(ch.name, clusterProvider), "=")
-		keyed := provider == "keyed" || provider == "account"
-		assert.Equal(t, keyed, ch.last("authorization").sets, "%s: authorization", ch.name)
+		account, _, _ := strings.Cut(strings.TrimPrefix(ch.name, clusterProvider), "=")
+		account, _, _ = strings.Cut(account, "@")
+		provider, _, _ := strings.Cut(account, "#")
+		azure := provider == "azure" || provider == "newer"
+		keyless := provider == "keyless" || provider == "beta" || provider == "demo"
+		assert.Equal(t, !keyless && !azure, ch.last("authorization").sets, "%s: authorization", ch.name)
+		assert.Equal(t, azure, ch.last("api-key").sets, "%s: api-key", ch.name)
+		if !keyless {
+			assert.Equal(t, credentialName(account), ch.secret, ch.name)
+		}
 		want := map[string]map[string]string{
 			"account": {"openai-organization": "org-1", "x-zone": "50%%"},
 			"beta":    {"x-zone": "other", "openai-beta": "assistants=v2"},

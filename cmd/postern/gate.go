@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/postern-proxy/postern/demo"
 	"github.com/postern-proxy/postern/envoy"
 	"github.com/postern-proxy/postern/extproc"
+	"github.com/postern-proxy/postern/usage"
 	"github.com/postern-proxy/postern/xds"
 )
 
@@ -34,9 +36,18 @@ type gate struct {
 	answers *answer.Handler
 	plans   extproc.History
 	budget  *extproc.Budget
+	meters  *meters
 	sockets sockets
 	trust   string
+	fleet   bool // Envoys of other hosts are served too
+	source  *source
 	started time.Time
+
+	// changing is held by whoever makes another snapshot the one that is served: of
+	// another configuration, or in another order.
+	changing sync.Mutex
+	order    map[string][]int // of routes' groups; guarded by changing
+	probes   probes
 
 	lastError atomic.Pointer[string] // of the last reload, for status
 	cleanup   func()
@@ -50,6 +61,7 @@ type sockets struct {
 	answer string
 	demo   string
 	status string
+	usage  string // the access log service
 
 	process  string   // the ext_proc service
 	replicas []string // and its others, run by somebody else
@@ -90,13 +102,19 @@ func open(at place, cfg *config.Config, log *slog.Logger, replicas []string) (*g
 			answer: filepath.Join(folder, "answer.sock"),
 			demo:   filepath.Join(folder, "demo.sock"),
 			status: filepath.Join(folder, "status.sock"),
+			usage:  filepath.Join(folder, "usage.sock"),
 
 			process:  filepath.Join(folder, "process.sock"),
 			replicas: replicas,
 		},
 	}
 	g.config.Store(cfg)
+	g.plans.Add(extproc.NewPlan(cfg)) // an Envoy that outlived the Postern before this one asks at once
 	g.answers = &answer.Handler{Config: g.config.Load, Created: g.started}
+	if g.meters, err = openMeters(at, envoy.Admin{Socket: g.sockets.admin}, g.config.Load); err != nil {
+		g.close()
+		return nil, err
+	}
 	return g, nil
 }
 
@@ -105,11 +123,15 @@ func folderNote(data string) string { return filepath.Join(data, "run", "folder"
 
 func (g *gate) close() {
 	g.xds.Stop()
+	if g.meters != nil {
+		g.meters.close()
+	}
 	g.cleanup()
 }
 
-// serve starts the services; they end when ctx does.
-func (g *gate) serve(ctx context.Context, group *errgroup.Group) {
+// serve starts the services; they end when ctx does. metrics is the address of the
+// metrics' listener, or empty.
+func (g *gate) serve(ctx context.Context, group *errgroup.Group, metrics string) {
 	group.Go(func() error {
 		l, err := listenUnix(ctx, g.sockets.xds)
 		if err != nil {
@@ -120,11 +142,31 @@ func (g *gate) serve(ctx context.Context, group *errgroup.Group) {
 		return g.xds.Serve(l)
 	})
 	group.Go(func() error {
-		return serveProcess(ctx, g.sockets.process, &extproc.Service{Plans: &g.plans, Budget: g.budget, Log: g.log})
+		return serveProcess(ctx, g.sockets.process, &extproc.Service{
+			Plans: &g.plans, Budget: g.budget, Log: g.log, Observe: g.meters.metrics.Stage,
+		})
 	})
-	group.Go(func() error { return serveHTTP(ctx, g.sockets.answer, g.answers) })
+	g.meters.serve(ctx, group, g.sockets.usage, metrics)
+	group.Go(func() error { return serveHTTP(ctx, g.sockets.answer, g.ownAnswers()) })
 	group.Go(func() error { return serveHTTP(ctx, g.sockets.demo, demo.New()) })
-	group.Go(func() error { return serveHTTP(ctx, g.sockets.status, http.HandlerFunc(g.serveStatus)) })
+	group.Go(func() error { return serveHTTP(ctx, g.sockets.status, g.statusHandler()) })
+}
+
+// ownAnswers are what Postern answers itself to clients.
+func (g *gate) ownAnswers() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(usage.PathUsage, g.meters.recent)
+	mux.Handle(usage.PathUsage+"/", g.meters.recent)
+	mux.Handle("/", g.answers)
+	return mux
+}
+
+// statusHandler is what Postern tells its own commands.
+func (g *gate) statusHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", g.serveStatus)
+	mux.HandleFunc("GET /top", g.meters.serveTop)
+	return mux
 }
 
 func (g *gate) stopServices(stop context.CancelFunc, services *errgroup.Group) error {
@@ -158,6 +200,11 @@ func serveHTTP(ctx context.Context, path string, h http.Handler) error {
 	if err != nil {
 		return err
 	}
+	return serveOn(ctx, l, h)
+}
+
+// serveOn serves h on l until ctx ends.
+func serveOn(ctx context.Context, l net.Listener, h http.Handler) error {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -168,14 +215,14 @@ func serveHTTP(ctx context.Context, path string, h http.Handler) error {
 		defer close(done)
 		_ = server.Close() // Envoy was drained before: nobody is waiting
 	})
-	err = server.Serve(l)
+	err := server.Serve(l)
 	if !stop() {
 		<-done
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
-	return fmt.Errorf("socket %s: %w", path, err)
+	return fmt.Errorf("serving on %s: %w", l.Addr(), err)
 }
 
 func (g *gate) bootstrap() ([]byte, error) {

@@ -37,7 +37,7 @@ Try it:
 An OpenAI client needs two lines: base_url="%[1]s/v1" and api_key="%[2]s".
 Edit %[6]s while it runs; Ctrl-C stops it.
 
-`, url, key, access.DevelopmentPath(g.data), model, insecure, g.place.config, firstBody(model))
+`, url, key, access.DevelopmentPath(g.data), model, insecure, g.source.name, firstBody(model))
 	return err
 }
 

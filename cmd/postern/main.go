@@ -54,14 +54,18 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.AddCommand(runCommand(), serveCommand(), validateCommand(), explainCommand(),
-		keysCommand(), statusCommand(), envoyCommand(), schemaCommand(), extprocCommand())
+		keysCommand(), statusCommand(), topCommand(), envoyCommand(), schemaCommand(), extprocCommand(), bootstrapCommand(), sidecarCommand(),
+		configCommand(), trafficCommand())
 	return root
 }
 
 // place are the flags that say where things are.
 type place struct {
-	config string
-	data   string
+	config  string
+	data    string
+	journal string // a file for one line a request; empty: none
+
+	unmetered bool // Envoy tells nothing of requests
 }
 
 func (p *place) addTo(cmd *cobra.Command) {

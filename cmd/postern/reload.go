@@ -12,22 +12,46 @@ import (
 // apply compiles cfg and makes it the one that all parts use. On an error
 // everything stays as it was.
 func (g *gate) apply(ctx context.Context, cfg *config.Config) error {
-	snapshot, err := xds.Build(xds.Input{
-		Config:  cfg,
-		JWKS:    g.signer.JWKS(),
-		Trust:   g.trust,
-		Sockets: xds.Sockets{Answer: g.sockets.answer, Demo: g.sockets.demo, Process: append([]string{g.sockets.process}, g.sockets.replicas...)},
-	})
+	g.changing.Lock()
+	defer g.changing.Unlock()
+	table, err := prices(cfg)
 	if err != nil {
 		return err
 	}
+	order := g.orderFor(cfg, table)
+	own, fleet, err := g.compile(cfg, order)
+	if err != nil {
+		return err
+	}
+	g.order = order
 	keep := longestTotal(cfg, g.config.Load())
 	g.config.Store(cfg)
+	g.meters.adopt(cfg, table)
 	// Before Envoy hears of the version: its requests are judged by this plan.
 	g.plans.Add(extproc.NewPlan(cfg))
 	g.budget.Resize(int64(cfg.Extproc.Memory))
 	boundMemory(cfg)
-	return g.xds.Set(ctx, snapshot, keep)
+	return g.publish(ctx, own, fleet, keep)
+}
+
+// compile makes the snapshots of a configuration whose groups are tried in an order: the
+// gate's own and the fleet's.
+func (g *gate) compile(cfg *config.Config, order map[string][]int) (own xds.View, fleet map[string]xds.View, err error) {
+	in := xds.Input{
+		Config: cfg,
+		JWKS:   g.signer.JWKS(),
+		Trust:  g.trust,
+		Order:  order,
+
+		Unmetered: g.unmetered,
+
+		Sockets: xds.Sockets{Answer: g.sockets.answer, Demo: g.sockets.demo, Usage: g.sockets.usage, Process: append([]string{g.sockets.process}, g.sockets.replicas...)},
+	}
+	if own.Snapshot, err = xds.Build(in); err != nil {
+		return own, nil, err
+	}
+	fleet, err = g.fleetViews(in)
+	return own, fleet, err
 }
 
 // longestTotal is how long a request may run that was routed by any of these
@@ -42,10 +66,10 @@ func longestTotal(versions ...*config.Config) time.Duration {
 	return longest
 }
 
-// watch applies each change of the configuration file, and keeps the last good
-// version when a change is not good.
+// watch applies each change that the configuration's source tells of, and keeps the
+// last good version when a change is not good.
 func (g *gate) watch(ctx context.Context) error {
-	return config.Watcher{File: g.place.config, Current: g.config.Load(), Notify: func(cfg *config.Config, err error) {
+	return g.source.watch(ctx, g.config.Load(), func(cfg *config.Config, err error) error {
 		if err == nil {
 			err = g.change(ctx, cfg)
 		}
@@ -53,22 +77,25 @@ func (g *gate) watch(ctx context.Context) error {
 			text := err.Error()
 			g.lastError.Store(&text)
 			g.log.Error("the configuration was not changed: the last good version stays", "version", g.config.Load().Version, "reason", text)
-			return
+			return err
 		}
 		g.lastError.Store(nil)
-	}}.Run(ctx)
+		return nil
+	})
 }
 
 // change applies a new version to the running gate.
 func (g *gate) change(ctx context.Context, cfg *config.Config) error {
 	before := g.config.Load()
-	if cfg.Listen.Address != before.Listen.Address || (cfg.Listen.TLS == nil) != (before.Listen.TLS == nil) {
+	kept, moved := cfg.WithDoorsOf(before)
+	if moved || (cfg.Listen.TLS == nil) != (before.Listen.TLS == nil) {
 		// The listener is one constant skeleton: to change it would cut
 		// every running stream, so only a restart does.
-		g.log.Warn("listen.address and switching listen.tls on or off take effect at the next start; everything else is applied now")
-		kept := *cfg
-		kept.Listen.Address, kept.Listen.TLS = before.Listen.Address, before.Listen.TLS
-		cfg = &kept
+		g.log.Warn("listen.address (of views too) and switching listen.tls on or off take effect at the next start; everything else is applied now")
+		if (cfg.Listen.TLS == nil) != (before.Listen.TLS == nil) {
+			kept.Listen.TLS = before.Listen.TLS
+		}
+		cfg = kept
 	}
 	warn(g.log, cfg)
 	if err := g.apply(ctx, cfg); err != nil {

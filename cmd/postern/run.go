@@ -18,6 +18,10 @@ import (
 	"github.com/postern-proxy/postern/xds"
 )
 
+// logLinger is how long Envoy stays after its last request, so that what is left of
+// the access log is sent: its flush interval, and some.
+const logLinger = xds.LogFlush + 150*time.Millisecond
+
 // readyTimeout is how long a start may take until a request passes the gate.
 const readyTimeout = 60 * time.Second
 
@@ -27,7 +31,10 @@ type runFlags struct {
 	drain    time.Duration
 	logLevel string
 	threads  int
+	metrics  string
 	replicas []string
+	fleet    fleetFlags
+	source   sourceFlags
 }
 
 func runCommand() *cobra.Command {
@@ -63,8 +70,13 @@ func serveCommand() *cobra.Command {
 func (f *runFlags) addRunTo(cmd *cobra.Command) {
 	f.addTo(cmd)
 	cmd.Flags().DurationVar(&f.drain, "drain", 30*time.Second, "how long running requests may take to end after Ctrl-C")
+	f.fleet.addTo(cmd)
+	f.source.addSourceTo(cmd)
 	cmd.Flags().StringArrayVar(&f.replicas, "replica", nil, "Unix socket of another ext_proc replica (see postern extproc); may be repeated")
 	cmd.Flags().StringVar(&f.logLevel, "envoy-log-level", "warning", "Envoy's own log level")
+	cmd.Flags().StringVar(&f.metrics, "metrics", "127.0.0.1:9464", "address of the Prometheus metrics; empty for none")
+	cmd.Flags().BoolVar(&f.unmetered, "unmetered", false, "know nothing of requests afterwards: for measuring what that costs")
+	cmd.Flags().StringVar(&f.journal, "usage-log", "", "a file that gets one line of JSON for each request; default none")
 	cmd.Flags().IntVar(&f.threads, "envoy-threads", 0, "Envoy's worker threads; 0 is one a core")
 }
 
@@ -80,7 +92,12 @@ func asked(ctx context.Context, err error) error {
 // run starts everything, waits until a request passes, says so, and stays until
 // ctx ends or a part fails.
 func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) error {
-	cfg, err := config.Load(flags.config)
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	source, err := flags.source.from(flags.place, log)
+	if err != nil {
+		return err
+	}
+	cfg, err := source.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -93,7 +110,6 @@ func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) err
 			return err
 		}
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	warn(log, cfg)
 	for i, socket := range flags.replicas {
 		if flags.replicas[i], err = filepath.Abs(socket); err != nil {
@@ -105,6 +121,7 @@ func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) err
 		return err
 	}
 	defer g.close()
+	g.source = source
 	return g.stay(ctx, flags, binary, out)
 }
 
@@ -114,11 +131,15 @@ func (g *gate) stay(ctx context.Context, flags runFlags, binary string, out io.W
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	services, serving := errgroup.WithContext(serving)
-	g.serve(serving, services)
+	g.serve(serving, services, flags.metrics)
+	if err := g.serveFleet(serving, services, flags.fleet); err != nil {
+		return errors.Join(err, g.stopServices(stopServing, services))
+	}
 	bootstrap, err := g.prepare(ctx, flags, binary == "", out)
 	if err != nil {
 		return errors.Join(err, g.stopServices(stopServing, services))
 	}
+	g.keep(serving, services)
 	front, frontCtx := errgroup.WithContext(ctx)
 	front.Go(func() error { return g.watch(frontCtx) })
 	front.Go(func() error { // a service that dies takes the gate with it
@@ -172,6 +193,13 @@ func (g *gate) runEnvoy(ctx context.Context, flags runFlags, binary string, boot
 		Concurrency:  flags.threads,
 		DrainTimeout: max(flags.drain, 1), // 0 would be the supervisor's default
 		Logger:       g.log,
+		Linger:       logLinger,
+		OnState: func(e envoy.Event) {
+			if e.State == envoy.Starting {
+				id := fmt.Sprintf("%d at %d", e.PID, time.Now().UnixNano())
+				g.meters.instance.Store(&id)
+			}
+		},
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postern-proxy/postern/config/ssm"
 	"github.com/postern-proxy/postern/xds"
 )
 
@@ -23,7 +24,15 @@ type report struct {
 	Version   string     `json:"version"`              // the configuration in use
 	LastError string     `json:"last_error,omitempty"` // why the last change was not taken
 	Envoy     xds.Status `json:"envoy"`
-	Warnings  []string   `json:"warnings,omitempty"`
+
+	Parameters *ssm.Status `json:"parameters,omitempty"` // of AWS Parameter Store, if that is the source
+
+	Providers []providerReport    `json:"providers"`         // each provider, and below it its models
+	Order     map[string][]string `json:"order,omitempty"`   // of models whose groups are not tried as configured: the providers of each group
+	Log       logReport           `json:"log"`               // of the access log, from which all is known
+	Metrics   string              `json:"metrics,omitempty"` // their address; empty: there are none
+
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 func (g *gate) serveStatus(w http.ResponseWriter, _ *http.Request) {
@@ -32,9 +41,14 @@ func (g *gate) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	if last := g.lastError.Load(); last != nil {
 		r.LastError = *last
 	}
+	if g.source.status != nil {
+		r.Parameters = g.source.status()
+	}
 	for _, warning := range cfg.Warnings() {
 		r.Warnings = append(r.Warnings, warning.Path+": "+warning.Message)
 	}
+	r.Providers, r.Order = g.reportProviders(cfg), g.reportOrder(cfg)
+	r.Log, r.Metrics = logReportOf(g.meters.gap.Gap()), g.meters.address
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(r) //nolint:errchkjson // the reader went away, or not: nothing to do
 }
@@ -71,10 +85,15 @@ func statusCommand() *cobra.Command {
 
 func askStatus(ctx context.Context, data string) (report, error) {
 	var r report
+	return r, ask(ctx, data, "/status", &r)
+}
+
+// ask has the gate of a data folder answer a question of Postern's own commands.
+func ask(ctx context.Context, data, path string, answer any) error {
 	absent := fmt.Errorf("no postern runs with the data folder %s", data)
 	folder, err := os.ReadFile(folderNote(data))
 	if err != nil {
-		return r, absent
+		return absent
 	}
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -82,16 +101,16 @@ func askStatus(ctx context.Context, data string) (report, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(string(folder), "status.sock"))
 		},
 	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://postern/status", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://postern"+path, nil)
 	if err != nil {
-		return r, err
+		return err
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return r, absent
+		return absent
 	}
 	defer response.Body.Close()
-	return r, json.NewDecoder(io.LimitReader(response.Body, 8<<20)).Decode(&r)
+	return json.NewDecoder(io.LimitReader(response.Body, 8<<20)).Decode(answer)
 }
 
 func printStatus(out io.Writer, r report) {
@@ -99,6 +118,7 @@ func printStatus(out io.Writer, r report) {
 	if r.LastError != "" {
 		fmt.Fprintf(out, "last change    refused: %s\n", r.LastError)
 	}
+	printParameters(out, r.Parameters)
 	if len(r.Envoy.Envoys) == 0 {
 		fmt.Fprintln(out, "envoy          none is connected")
 	}
@@ -112,4 +132,6 @@ func printStatus(out io.Writer, r report) {
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(out, "warning        %s\n", warning)
 	}
+	printMetrics(out, r)
+	printProviders(out, r, time.Now())
 }

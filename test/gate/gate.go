@@ -37,6 +37,10 @@ type Settings struct {
 	Data   string   // data folder; "" is a new one
 	Folder string   // of the configuration file; "" is a new one
 	TLS    bool     // the gate serves TLS: URL begins with https
+
+	// Address is where a configuration that does not lie in the file has the gate
+	// listen; "" is a free one.
+	Address string
 }
 
 // Gate is a running Postern.
@@ -46,6 +50,7 @@ type Gate struct {
 	Key     string // the development key
 	File    string // the configuration file
 	Data    string // the data folder
+	Metrics string // the metrics' address, 127.0.0.1:port
 
 	cmd    *exec.Cmd
 	output *output
@@ -72,6 +77,9 @@ func Start(t testing.TB, s Settings) *Gate {
 func Launch(t testing.TB, s Settings) *Gate {
 	t.Helper()
 	g := &Gate{Data: s.Data, Address: FreeAddress(t), output: &output{changed: make(chan struct{})}, done: make(chan struct{})}
+	if s.Address != "" {
+		g.Address = s.Address
+	}
 	if g.Data == "" {
 		g.Data = t.TempDir()
 	}
@@ -85,7 +93,8 @@ func Launch(t testing.TB, s Settings) *Gate {
 	}
 	g.File = filepath.Join(folder, "postern.yaml")
 	g.Write(t, s.Config)
-	args := append([]string{"run", "--config", g.File, "--data", g.Data}, s.Args...)
+	g.Metrics = FreeAddress(t)
+	args := append([]string{"run", "--config", g.File, "--data", g.Data, "--metrics", g.Metrics}, s.Args...)
 	g.cmd = exec.Command(Binary(t), args...)
 	g.cmd.Env = append(Environment(t), s.Env...)
 	g.cmd.Stdout, g.cmd.Stderr = g.output, g.output

@@ -113,8 +113,8 @@ var users = []struct {
 }{
 	{"github.com/envoyproxy/go-control-plane", []string{"xds", "extproc", "usage", "test"},
 		"Envoy's messages are spoken at its edges only: everything behind them works on plain types and can be hosted elsewhere"},
-	{"github.com/aws/aws-sdk-go-v2/service", []string{},
-		"the data path connects to no AWS service"},
+	{"github.com/aws/aws-sdk-go-v2/service", []string{"config"},
+		"the data path connects to no AWS service; the configuration may lie in one (config/ssm)"},
 	{"github.com/spf13/cobra", []string{"cmd"}, "rooms know nothing of command lines"},
 	{"github.com/stretchr/testify", []string{"test"}, "assertions belong to tests"},
 	{"testing", []string{"test", "envoy"}, "testing's flags must not reach the binary (envoy/envoytest is for tests)"},

@@ -34,6 +34,8 @@ type Settings struct {
 	// Vendors maps a configured provider's name to the vendor whose price list it
 	// has: {"eu": "openai"}. A provider that is not in it is its own vendor.
 	Vendors map[string]string
+	// Free are configured providers that cost nothing.
+	Free map[string]bool
 	// Quotes stand over the table: by "provider/model" as configured, or
 	// "vendor/model".
 	Quotes map[string]Quote
@@ -42,7 +44,9 @@ type Settings struct {
 // Table finds prices.
 type Table struct {
 	vendors map[string]string
+	free    map[string]bool
 	rates   map[name]rates
+	listed  map[string]bool // the models of rates
 }
 
 type name struct{ vendor, model string }
@@ -59,6 +63,9 @@ var regions = []string{"us.", "eu.", "global."}
 func (t *Table) Cost(provider, model string, used Tokens) (amount Money, known bool) {
 	if used.Input < 0 || used.Output < 0 || used.Cached < 0 || used.Cached > used.Input {
 		return 0, false
+	}
+	if t.free[provider] {
+		return 0, true
 	}
 	found, ok := t.find(provider, model)
 	if !ok || found.upTo > 0 && used.Input > found.upTo {
@@ -92,11 +99,7 @@ func (t *Table) Known(provider, model string) bool {
 
 // Models are the models' names in the table, sorted, each once.
 func (t *Table) Models() []string {
-	all := map[string]bool{}
-	for n := range t.rates {
-		all[n.model] = true
-	}
-	return slices.Sorted(maps.Keys(all))
+	return slices.Sorted(maps.Keys(t.listed))
 }
 
 // find looks for the name as it is, first in what the configuration says of the
@@ -132,3 +135,6 @@ func candidates(vendor, model string) []string {
 	}
 	return all
 }
+
+// Lists says that the table has a model of this name, whoever sells it.
+func (t *Table) Lists(model string) bool { return t.listed[model] }

@@ -54,7 +54,7 @@ func Load(s Settings) (*Table, error) {
 
 // New is a table of rows (by "vendor/model") and settings alone.
 func New(rows map[string]Quote, s Settings) (*Table, error) {
-	t := &Table{vendors: maps.Clone(s.Vendors), rates: make(map[name]rates, len(rows)+len(s.Quotes))}
+	t := &Table{vendors: maps.Clone(s.Vendors), free: maps.Clone(s.Free), rates: make(map[name]rates, len(rows)+len(s.Quotes))}
 	var faults []error
 	for _, source := range []map[string]Quote{rows, s.Quotes} {
 		for _, key := range slices.Sorted(maps.Keys(source)) {
@@ -69,6 +69,10 @@ func New(rows map[string]Quote, s Settings) (*Table, error) {
 			}
 			t.rates[name{whose, model}] = parsed
 		}
+	}
+	t.listed = make(map[string]bool, len(t.rates))
+	for n := range t.rates {
+		t.listed[n.model] = true
 	}
 	return t, errors.Join(faults...)
 }

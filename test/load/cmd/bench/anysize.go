@@ -112,7 +112,7 @@ func (l *laboratory) compile(name string, jwks []byte, process string) (map[stri
 	}
 	static, err := xds.Static(xds.Input{
 		Config: cfg, JWKS: jwks,
-		Sockets: xds.Sockets{Answer: none, Demo: none, Process: []string{process}},
+		Sockets: xds.Sockets{Answer: none, Demo: none, Usage: none, Process: []string{process}},
 	}, envoy.Runtime())
 	if err != nil {
 		return nil, err

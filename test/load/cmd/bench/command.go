@@ -22,6 +22,7 @@ const (
 	rowEnvoy      = "Envoy alone"
 	rowNoop       = "no-op ext_proc"
 	rowNative     = "Postern native"
+	rowUnmetered  = "Postern native without usage"
 	rowBeside     = "Postern native beside understood"
 	rowFound      = "Postern found"
 	rowUnderstood = "Postern understood"
@@ -38,10 +39,11 @@ const (
 	roleGo    = "go"
 )
 
-// baselines are the floor under everything, and the one under what asks an ext_proc
-// service.
+// baselines are the floor under everything, the one under what asks an ext_proc
+// service, and what knowing of requests afterwards is compared with.
 var baselines = []load.Baseline{
 	{Name: rowEnvoy},
+	{Name: rowUnmetered, Rows: []string{rowNative}},
 	{Name: rowNoop, Rows: []string{rowNoop, rowFound, rowUnderstood}},
 }
 
@@ -49,6 +51,8 @@ var baselines = []load.Baseline{
 var goals = []load.Goal{
 	{Row: rowNative, Base: rowEnvoy, CPU: 1.7, Median: 1.3},
 	{Row: rowNative, Base: rowEnvoy, Stream: true, CPU: 2.0},
+	{Row: rowNative, Base: rowUnmetered, CPU: 1.15},
+	{Row: rowNative, Base: rowUnmetered, Stream: true, CPU: 1.15},
 	{Row: rowUnderstood, Base: rowNoop, CPU: 1.35, Median: 1.25},
 	{Row: rowUnderstood, Base: rowNoop, Stream: true, CPU: 1.35, Median: 1.25},
 }
@@ -142,6 +146,7 @@ var rows = []row{
 	{name: rowDirect, make: (*laboratory).direct},
 	{name: rowEnvoy, make: (*laboratory).envoyAlone},
 	{name: rowNoop, make: (*laboratory).noopHop},
+	{name: rowUnmetered, make: (*laboratory).unmetered, postern: true},
 	{name: rowNative, make: (*laboratory).native, postern: true},
 	{name: rowBeside, make: (*laboratory).beside, postern: true},
 	{name: rowFound, make: (*laboratory).found, postern: true},

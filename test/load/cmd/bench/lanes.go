@@ -49,8 +49,13 @@ func (l *laboratory) beside(ctx context.Context) (load.Target, error) {
 	return l.nativeOf(ctx, "postern.yaml", posternTemplate)
 }
 
-func (l *laboratory) nativeOf(ctx context.Context, name, template string) (load.Target, error) {
-	g, err := l.postern(ctx, name, template)
+// unmetered is native without the access log and the reading of tokens.
+func (l *laboratory) unmetered(ctx context.Context) (load.Target, error) {
+	return l.nativeOf(ctx, "unmetered.yaml", nativeTemplate, "--unmetered")
+}
+
+func (l *laboratory) nativeOf(ctx context.Context, name, template string, more ...string) (load.Target, error) {
+	g, err := l.postern(ctx, name, template, more...)
 	if err != nil {
 		return load.Target{}, err
 	}
@@ -92,7 +97,7 @@ func (l *laboratory) understood(ctx context.Context) (load.Target, error) {
 }
 
 // postern starts Postern, unless a lane before has done so.
-func (l *laboratory) postern(ctx context.Context, name, template string) (*shared, error) {
+func (l *laboratory) postern(ctx context.Context, name, template string, more ...string) (*shared, error) {
 	if g := l.gates[name]; g != nil {
 		return g, nil
 	}
@@ -109,7 +114,8 @@ func (l *laboratory) postern(ctx context.Context, name, template string) (*share
 		return nil, err
 	}
 	data := l.file("data-" + name)
-	cmd := exec.Command(l.settings.postern, "run", "--config", l.file(name), "--data", data)
+	args := append([]string{"run", "--config", l.file(name), "--data", data, "--metrics", ""}, more...)
+	cmd := exec.Command(l.settings.postern, args...)
 	cmd.Env = append(os.Environ(), providerKey+"=sk-bench", "ENVOY="+l.envoy)
 	c, err := l.start("Postern ("+name+")", cmd)
 	if err != nil {

@@ -1,0 +1,485 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/config/set"
+	"github.com/postern-proxy/postern/config/ssm"
+)
+
+func configCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Read and change the configuration in AWS Parameter Store",
+		Long: "Read and change the configuration in AWS Parameter Store. A configuration lies there as a\n" +
+			"set, which is never changed: a push writes a new one and moves the pointer to it, a\n" +
+			"rollback moves the pointer back. Credentials and region are those of AWS's own tools.",
+	}
+	cmd.AddCommand(showConfigCommand(), diffConfigCommand(), pushConfigCommand(), rollbackConfigCommand(),
+		historyConfigCommand(), validateConfigCommand())
+	return cmd
+}
+
+// desk is what the commands work with.
+type desk struct {
+	cmd   *cobra.Command
+	store *ssm.Store
+	state ssm.State
+}
+
+// sit opens the store and reads the pointer; state is zero where there is none.
+func (f *storeFlags) sit(cmd *cobra.Command) (*desk, error) {
+	store, err := f.open(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	d := &desk{cmd: cmd, store: store}
+	if d.state, err = store.Active(cmd.Context()); err != nil && !errors.Is(err, ssm.ErrNothing) {
+		return nil, err
+	}
+	return d, nil
+}
+
+// active is the set in force; nil if there is none.
+func (d *desk) active() (*ssm.Set, error) {
+	if d.state.Version == 0 {
+		return nil, nil //nolint:nilnil // no set is no failure
+	}
+	return d.store.Read(d.cmd.Context(), d.state.Set, nil)
+}
+
+// set is the set that a person names, or the one in force.
+func (d *desk) set(name string) (*ssm.Set, error) {
+	if name == "" {
+		if d.state.Version == 0 {
+			return nil, fmt.Errorf("%s: %w", d.store.Tree.Active(), ssm.ErrNothing)
+		}
+		return d.active()
+	}
+	id, err := d.store.Find(d.cmd.Context(), name)
+	if err != nil {
+		return nil, err
+	}
+	return d.store.Read(d.cmd.Context(), id, nil)
+}
+
+// parts are those of a set, or of a file: the two things that can be compared.
+func (d *desk) parts(name string) ([]set.Part, error) {
+	if _, err := os.Stat(name); err == nil {
+		parts, _, err := d.document(name, "")
+		return parts, err
+	}
+	found, err := d.set(name)
+	if err != nil {
+		return nil, err
+	}
+	return found.Parts, nil
+}
+
+// document reads a file as a gate would, and gives its parts, laid over those of
+// another environment if base names one.
+func (d *desk) document(file, base string) ([]set.Part, *config.Config, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, nil, fmt.Errorf("the file %s cannot be read", file)
+	}
+	env := config.Environment(filepath.Dir(file))
+	if base != "" {
+		return d.overlay(file, text, base, env)
+	}
+	lookup := &ssm.Lookup{Tree: d.store.Tree, Open: func(context.Context) (*ssm.Store, error) { return d.store, nil }}
+	env.Parameter = lookup.Get(d.cmd.Context())
+	cfg, err := config.Parse(file, text, env)
+	if err != nil {
+		return nil, nil, err
+	}
+	parts, err := set.Split(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	again, err := d.store.Config(d.cmd.Context(), parts, env, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if again.Version != cfg.Version {
+		return nil, nil, fmt.Errorf("%s: means something else once it is split into parameters: write it without aliases (*name) and merges (<<)", file)
+	}
+	return parts, cfg, nil
+}
+
+// overlay lays a file over the set in force of another environment.
+func (d *desk) overlay(file string, text []byte, base string, env config.Env) ([]set.Part, *config.Config, error) {
+	below, err := d.base(base)
+	if err != nil {
+		return nil, nil, err
+	}
+	over, err := set.Split(text)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", file, err)
+	}
+	own := map[string]bool{}
+	for _, p := range over {
+		own[p.Key()] = true
+	}
+	parts := set.Lay(below.Parts, over)
+	cfg, err := d.store.Config(d.cmd.Context(), parts, env, func(key string) string {
+		if own[key] {
+			return file + " " + key
+		}
+		return below.Where(&ssm.Store{Tree: d.baseTree(base)})(key)
+	})
+	return parts, cfg, err
+}
+
+func (d *desk) baseTree(env string) set.Tree {
+	return set.Tree{Prefix: d.store.Tree.Prefix, Environment: env}
+}
+
+// base is the set in force of another environment.
+func (d *desk) base(env string) (*ssm.Set, error) {
+	other := *d.store
+	other.Tree = d.baseTree(env)
+	if err := other.Tree.Check(); err != nil {
+		return nil, err
+	}
+	state, err := other.Active(d.cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	return other.Read(d.cmd.Context(), state.Set, nil)
+}
+
+// put puts a draft in force and says so.
+func (d *desk) put(old *ssm.Set, draft ssm.Draft) error {
+	draft.Author, draft.Now = d.store.Author(d.cmd.Context()), time.Now()
+	record, err := d.store.Put(d.cmd.Context(), d.state, old, draft)
+	if unpruned, ok := errors.AsType[*ssm.UnprunedError](err); ok {
+		fmt.Fprintf(d.cmd.ErrOrStderr(), "warning: %s\n", unpruned)
+	} else if err != nil {
+		return theirProblems(d.cmd, err)
+	}
+	_, err = fmt.Fprintf(d.cmd.OutOrStdout(), "%s: set %s is in force (change %d, before it %s): %s\n",
+		d.store.Tree.Active(), record.Set, record.Change, orNone(record.From), record.What)
+	return err
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "none"
+	}
+	return text
+}
+
+func showConfigCommand() *cobra.Command {
+	var flags storeFlags
+	cmd := &cobra.Command{
+		Use:   "show [SET]",
+		Short: "Print the configuration in force, or another set",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := flags.sit(cmd)
+			if err != nil {
+				return err
+			}
+			found, err := d.set(strings.Join(args, ""))
+			if err != nil {
+				return theirProblems(cmd, err)
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "set %s, version %s, in force: %t%s\n", found.ID, found.Meta.Version, found.ID == d.state.Set, over(found.Meta))
+			_, err = fmt.Fprint(cmd.OutOrStdout(), set.Document(set.Masked(found.Parts)))
+			return err
+		},
+	}
+	flags.addTo(cmd)
+	return cmd
+}
+
+func over(meta set.Meta) string {
+	if meta.Base == "" {
+		return ""
+	}
+	return ", laid over " + meta.Base
+}
+
+func diffConfigCommand() *cobra.Command {
+	var flags storeFlags
+	cmd := &cobra.Command{
+		Use:   "diff [SET|FILE] SET|FILE",
+		Short: "Say what differs between the configuration in force and another, or between two",
+		Args:  cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := flags.sit(cmd)
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				args = []string{"", args[0]}
+			}
+			var sides [2][]set.Part
+			for i, name := range args {
+				if sides[i], err = d.parts(name); err != nil {
+					return theirProblems(cmd, err)
+				}
+			}
+			return printDiff(cmd.OutOrStdout(), set.Diff(set.Masked(sides[0]), set.Masked(sides[1])))
+		},
+	}
+	flags.addTo(cmd)
+	return cmd
+}
+
+func printDiff(out io.Writer, changes []set.Change) error {
+	text := set.Lines(changes)
+	if text == "" {
+		text = "nothing differs\n"
+	}
+	_, err := fmt.Fprint(out, text)
+	return err
+}
+
+// pushFlags are the flags of push.
+type pushFlags struct {
+	storeFlags
+	base     string
+	tier     string
+	dryRun   bool
+	takeOver bool
+}
+
+func pushConfigCommand() *cobra.Command {
+	var flags pushFlags
+	cmd := &cobra.Command{
+		Use:   "push FILE",
+		Short: "Put a file in force for an environment, unless anything is wrong with it",
+		Long: "Put a file in force for an environment: all that is wrong with it is said first, and then\n" +
+			"nothing is changed. With --base the file is an overlay: its entries replace or extend those\n" +
+			"in force in another environment, and an entry without a value takes one out.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return push(cmd, flags, args[0]) },
+	}
+	flags.addTo(cmd)
+	cmd.Flags().StringVar(&flags.base, "base", "", "the environment whose configuration the file is laid over")
+	cmd.Flags().StringVar(&flags.tier, "tier", "standard", "standard (4 KiB a parameter) or advanced (8 KiB, which costs money)")
+	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "say what would change, and change nothing")
+	cmd.Flags().BoolVar(&flags.takeOver, "take-over", false, "go on though somebody else's change was begun and broken off")
+	return cmd
+}
+
+func push(cmd *cobra.Command, flags pushFlags, file string) error {
+	d, err := flags.sit(cmd)
+	if err != nil {
+		return err
+	}
+	switch flags.tier {
+	case "standard":
+	case "advanced":
+		d.store.Limit = ssm.Advanced
+	default:
+		return fmt.Errorf("--tier is standard or advanced, not %q", flags.tier)
+	}
+	parts, cfg, err := d.document(file, flags.base)
+	if err == nil {
+		err = d.store.Check(parts)
+	}
+	if err != nil {
+		return theirProblems(cmd, err)
+	}
+	for _, w := range cfg.Warnings() {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
+	}
+	checked, err := checkByEnvoy(cmd, cfg)
+	if err != nil {
+		return err
+	}
+	// What is in force may be beyond reading; that is a reason to push, not one not to.
+	old, err := d.active()
+	if err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: the set in force cannot be read: %s\n", err)
+		old = nil
+	}
+	changes := set.Diff(partsOf(old), parts)
+	if old != nil && len(changes) == 0 {
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "nothing to push: set %s is the same\n", old.ID)
+		return err
+	}
+	d.sayRestart(old, cfg)
+	if flags.dryRun {
+		return printDiff(cmd.OutOrStdout(), changes)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s is valid: version %s; %s\n", file, cfg.Version, checked)
+	draft := ssm.Draft{Kind: "push", Parts: parts, Version: cfg.Version, What: set.Summary(changes, 400), TakeOver: flags.takeOver}
+	if flags.base != "" {
+		draft.Base = flags.base
+	}
+	return d.put(old, draft)
+}
+
+func partsOf(s *ssm.Set) []set.Part {
+	if s == nil {
+		return nil
+	}
+	return s.Parts
+}
+
+// sayRestart says before a push what will wait for a restart.
+func (d *desk) sayRestart(old *ssm.Set, next *config.Config) {
+	if old == nil {
+		return
+	}
+	before, err := d.store.Config(d.cmd.Context(), old.Parts, config.Environment("."), old.Where(d.store))
+	if err != nil {
+		return // the next one is judged, not this
+	}
+	if _, moved := next.WithDoorsOf(before); moved || (before.Listen.TLS == nil) != (next.Listen.TLS == nil) {
+		fmt.Fprintln(d.cmd.ErrOrStderr(), "note: listen.address (of views too) and switching listen.tls on or off take effect when a gate is started again; the rest at once")
+	}
+}
+
+func rollbackConfigCommand() *cobra.Command {
+	var flags storeFlags
+	var force, takeOver bool
+	cmd := &cobra.Command{
+		Use:   "rollback [SET]",
+		Short: "Put the set before the one in force back in force, or the one that is named",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := flags.sit(cmd)
+			if err != nil {
+				return err
+			}
+			return d.rollback(strings.Join(args, ""), force, takeOver)
+		},
+	}
+	flags.addTo(cmd)
+	cmd.Flags().BoolVar(&force, "force", false, "even if the set is not valid on this machine; a gate that finds it invalid keeps what it has")
+	cmd.Flags().BoolVar(&takeOver, "take-over", false, "go on though somebody else's change was begun and broken off")
+	return cmd
+}
+
+func (d *desk) rollback(name string, force, takeOver bool) (err error) {
+	ctx := d.cmd.Context()
+	var id string
+	if name == "" {
+		id, err = d.store.Previous(ctx, d.state)
+	} else {
+		id, err = d.store.Find(ctx, name)
+	}
+	if err != nil {
+		return err
+	}
+	if id == d.state.Set {
+		return fmt.Errorf("set %s is in force already", id)
+	}
+	found, err := d.store.Read(ctx, id, nil)
+	if err != nil {
+		return theirProblems(d.cmd, err) // what is not whole no gate would take
+	}
+	if _, err := d.store.Config(ctx, found.Parts, config.Environment("."), found.Where(d.store)); err != nil && !force {
+		return theirProblems(d.cmd, err)
+	}
+	what := "back to " + id
+	if old, err := d.active(); err == nil {
+		what += ": " + set.Summary(set.Diff(partsOf(old), found.Parts), 400)
+	}
+	return d.put(nil, ssm.Draft{Kind: "rollback", Set: id, What: what, TakeOver: takeOver})
+}
+
+func historyConfigCommand() *cobra.Command {
+	var flags storeFlags
+	var most int
+	cmd := &cobra.Command{
+		Use:   "history",
+		Short: "Say who changed what, when and from where; * is in force",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := flags.sit(cmd)
+			if err != nil {
+				return err
+			}
+			records, err := d.store.History(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return printHistory(cmd.OutOrStdout(), records[:min(len(records), max(most, 0))], d.state)
+		},
+	}
+	flags.addTo(cmd)
+	cmd.Flags().IntVarP(&most, "number", "n", 20, "how many of the newest; 100 are kept")
+	return cmd
+}
+
+func printHistory(out io.Writer, records []set.Record, now ssm.State) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, r := range records {
+		mark := " "
+		switch {
+		case r.Change == now.Change:
+			mark = "*"
+		case r.Change > now.Change:
+			mark = "?" // begun, not finished
+		}
+		_, _ = fmt.Fprintf(table, "%s %d\t%s\t%s\t%s\t%s\t%s\t%s\n", mark, r.Change, r.At.Format(time.RFC3339), r.Kind, r.Set, r.By, r.Host, r.What)
+	}
+	return table.Flush()
+}
+
+func validateConfigCommand() *cobra.Command {
+	var flags storeFlags
+	var base string
+	cmd := &cobra.Command{
+		Use:   "validate [SET|FILE]",
+		Short: "Say everything that is wrong with the configuration in force, another set, or a file to push",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := flags.sit(cmd)
+			if err != nil {
+				return err
+			}
+			name, cfg, err := d.judge(strings.Join(args, ""), base)
+			if err != nil {
+				return theirProblems(cmd, err)
+			}
+			for _, w := range cfg.Warnings() {
+				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
+			}
+			checked, err := checkByEnvoy(cmd, cfg)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: version %s, %d models, %d providers; %s\n",
+				name, cfg.Version, len(cfg.Models), len(cfg.Providers), checked)
+			return err
+		},
+	}
+	flags.addTo(cmd)
+	cmd.Flags().StringVar(&base, "base", "", "the environment whose configuration the file is laid over")
+	return cmd
+}
+
+// judge reads what a person names as a gate would.
+func (d *desk) judge(name, base string) (string, *config.Config, error) {
+	if _, err := os.Stat(name); err == nil {
+		parts, cfg, err := d.document(name, base)
+		if err == nil {
+			err = d.store.Check(parts)
+		}
+		return name, cfg, err
+	}
+	found, err := d.set(name)
+	if err != nil {
+		return "", nil, err
+	}
+	cfg, err := d.store.Config(d.cmd.Context(), found.Parts, config.Environment("."), found.Where(d.store))
+	return "set " + found.ID, cfg, err
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/envoy"
+	"github.com/postern-proxy/postern/health"
+	"github.com/postern-proxy/postern/usage"
+	"github.com/postern-proxy/postern/usage/price"
+)
+
+// meters is what knows what happened: the access log's reader and all that it tells.
+type meters struct {
+	service  *usage.Service
+	ledger   *usage.Ledger
+	metrics  *usage.Metrics
+	recent   *usage.Recent
+	window   *usage.Window
+	envoy    *usage.Envoy
+	gap      *usage.GapMeter
+	tracker  *health.Tracker
+	address  string // of the metrics; empty: nobody serves them
+	registry *prometheus.Registry
+	journal  *os.File // nil: nobody asked for one
+
+	config   func() *config.Config
+	prices   atomic.Pointer[price.Table]
+	instance atomic.Pointer[string] // of the running Envoy, if it is ours
+}
+
+// openMeters makes them; nothing runs yet.
+func openMeters(at place, admin envoy.Admin, current func() *config.Config) (*meters, error) {
+	ledger, _, err := usage.OpenLedger(filepath.Join(at.data, "usage.ledger"))
+	if err != nil {
+		return nil, err
+	}
+	m := &meters{
+		ledger: ledger, config: current, registry: prometheus.NewRegistry(),
+		recent: usage.NewRecent(usage.RecentSettings{}),
+		window: usage.NewWindow(usage.WindowSettings{}),
+		envoy:  &usage.Envoy{Stats: admin.Stats},
+
+		tracker: trackerOf(current().Health),
+	}
+	m.envoy.Instance = func() string {
+		if id := m.instance.Load(); id != nil {
+			return *id
+		}
+		return ""
+	}
+	m.gap = &usage.GapMeter{Counters: m.envoy, Ledger: ledger}
+	m.metrics = usage.NewMetrics(usage.MetricsSettings{Model: m.known, Tenants: current().Metrics.Tenants})
+	consumers := []usage.Consumer{m.metrics, m.recent, m.window, usage.ConsumerFunc(m.finished)}
+	if at.journal != "" {
+		file, err := os.OpenFile(at.journal, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, errors.Join(err, ledger.Close())
+		}
+		m.journal = file
+		consumers = append(consumers, &usage.Journal{Out: file})
+	}
+	m.service = usage.New(usage.Settings{
+		Decoder: usage.Decoder{
+			Name:       m.sharedName,
+			Understood: m.understood,
+			Prices:     func() usage.Prices { return m.prices.Load() },
+		},
+		Consumers: consumers,
+		Attempt:   m.attempted,
+		Ledger:    ledger,
+	})
+	// Before anything listens: an Envoy that outlived the Postern before this one does
+	// not wait.
+	table, err := prices(current())
+	if err != nil {
+		return nil, errors.Join(err, ledger.Close())
+	}
+	m.adopt(current(), table)
+	m.registry.MustRegister(m.metrics, m.envoy, health.NewCollector(m.tracker),
+		&usage.State{Service: m.service, Gap: m.gap, InFlight: m.envoy.InFlight},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m, nil
+}
+
+// known says that a model's name may be a label: it is configured, or has a price.
+func (m *meters) known(name string) bool {
+	if _, there := m.config().Models[name]; there {
+		return true
+	}
+	return m.prices.Load().Lists(name)
+}
+
+// sharedName is the name by which all providers of an entry are asked for it.
+func (m *meters) sharedName(entry, asked string) string {
+	cfg := m.config()
+	its := cfg.Models[entry]
+	if its == nil {
+		return ""
+	}
+	name, _ := config.SharedName(entry, its.UsableRoute(cfg.Providers))
+	if stem, isPattern := strings.CutSuffix(entry, "*"); isPattern {
+		name = strings.Replace(name, "*", strings.TrimPrefix(asked, stem), 1)
+	}
+	return name
+}
+
+// understood says that an entry's bodies are read.
+func (m *meters) understood(entry string) bool {
+	cfg := m.config()
+	its := cfg.Models[entry]
+	return its != nil && its.Understood(entry, cfg.Providers)
+}
+
+// adopt makes a configuration's prices the current ones.
+func (m *meters) adopt(cfg *config.Config, table *price.Table) {
+	m.prices.Store(table)
+	m.metrics.Configured(cfg.Version, time.Now())
+}
+
+// prices is the table that a configuration asks for.
+func prices(cfg *config.Config) (*price.Table, error) {
+	settings := price.Settings{Vendors: map[string]string{}, Quotes: map[string]price.Quote{}, Free: map[string]bool{}}
+	for name, p := range cfg.Providers {
+		settings.Free[name] = p.Builtin != ""
+		if vendor := p.PriceList(); vendor != "" {
+			settings.Vendors[name] = vendor
+		}
+	}
+	for model, p := range cfg.Prices {
+		settings.Quotes[model] = price.Quote{Input: string(p.Input), Cached: string(p.Cached), Output: string(p.Output)}
+	}
+	return price.Load(settings)
+}
+
+// serve runs the reader of the log, and the metrics' own listener unless address is
+// empty.
+func (m *meters) serve(ctx context.Context, group *errgroup.Group, socket, address string) {
+	m.address = address
+	group.Go(func() error { return m.serveLog(ctx, socket) })
+	group.Go(func() error { return m.service.Run(ctx) })
+	group.Go(func() error { return m.gap.Run(ctx) })
+	if address != "" {
+		group.Go(func() error { return m.serveMetrics(ctx, address) })
+	}
+}
+
+func (m *meters) serveLog(ctx context.Context, socket string) error {
+	l, err := listenUnix(ctx, socket)
+	if err != nil {
+		return err
+	}
+	server := grpc.NewServer(usage.ServerOption(),
+		grpc.InitialWindowSize(4<<20), grpc.InitialConnWindowSize(4<<20))
+	m.service.Register(server)
+	stop := context.AfterFunc(ctx, server.Stop)
+	defer stop()
+	if err := server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("access log: %w", err)
+	}
+	return nil
+}
+
+func (m *meters) serveMetrics(ctx context.Context, address string) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("metrics: %w (choose another address with --metrics, or none with --metrics '')", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	return serveOn(ctx, l, mux)
+}
+
+// serveTop gives the last minute, for postern top.
+func (m *meters) serveTop(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	s := m.window.Snapshot()
+	s.Version, s.Missing = m.config().Version, m.gap.Gap().Missing
+	if active, ok := m.envoy.InFlight(); ok {
+		s.InFlight = int64(active)
+	}
+	_ = json.NewEncoder(w).Encode(s) //nolint:errchkjson // the reader went away, or not: nothing to do
+}
+
+func (m *meters) close() {
+	_ = m.ledger.Close()
+	if m.journal != nil {
+		_ = m.journal.Close()
+	}
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/config/set"
+	"github.com/postern-proxy/postern/config/ssm"
+)
+
+// storeFlags say where in Parameter Store the sets of an environment lie.
+type storeFlags struct {
+	env    string
+	prefix string
+}
+
+func (f *storeFlags) addTo(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.env, "env", "", "the environment in Parameter Store: dev, staging, prod")
+	cmd.Flags().StringVar(&f.prefix, "prefix", "/postern", "where the environments lie in Parameter Store")
+}
+
+func (f *storeFlags) tree() set.Tree { return set.Tree{Prefix: f.prefix, Environment: f.env} }
+
+func (f *storeFlags) open(ctx context.Context) (*ssm.Store, error) {
+	if err := f.tree().Check(); err != nil {
+		return nil, err
+	}
+	return ssm.Open(ctx, f.tree())
+}
+
+// sourceFlags say where the configuration comes from.
+type sourceFlags struct {
+	storeFlags
+	kind       string
+	poll       time.Duration
+	keepValues bool
+}
+
+func (f *sourceFlags) addSourceTo(cmd *cobra.Command) {
+	f.addTo(cmd)
+	cmd.Flags().StringVar(&f.kind, "source", "file", "where the configuration comes from: file (--config), or ssm, AWS Parameter Store (--env)")
+	cmd.Flags().DurationVar(&f.poll, "poll", ssm.DefaultPoll, "how often Parameter Store is asked what is new")
+	cmd.Flags().BoolVar(&f.keepValues, "keep-secrets", true, "keep the values of ssm: secrets in the data folder, for a start without Parameter Store")
+}
+
+func (f *sourceFlags) fromStore() bool { return f.kind == "ssm" }
+
+func (f *sourceFlags) check() error {
+	switch {
+	case f.kind != "file" && f.kind != "ssm":
+		return fmt.Errorf("--source is file or ssm, not %q", f.kind)
+	case f.poll < ssm.MinPoll:
+		return fmt.Errorf("--poll is at least %s", ssm.MinPoll)
+	case f.fromStore():
+		return f.tree().Check()
+	}
+	return nil
+}
+
+// source is where a gate's configuration comes from: it gives the first and tells of
+// each further one.
+type source struct {
+	open  func(ctx context.Context) (*config.Config, error)
+	watch func(ctx context.Context, current *config.Config, notify func(*config.Config, error) error) error
+	name  string // for people
+
+	status func() *ssm.Status // nil where there is nothing to say
+}
+
+// from makes the source that the flags ask for.
+func (f *sourceFlags) from(at place, log *slog.Logger) (*source, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if f.fromStore() {
+		return f.parameters(at, log), nil
+	}
+	return f.file(at), nil
+}
+
+// parameters is Parameter Store.
+func (f *sourceFlags) parameters(at place, log *slog.Logger) *source {
+	s := &ssm.Source{
+		Env: config.Environment("."), Log: log, Poll: f.poll,
+		Copy: ssm.Copy{Folder: filepath.Join(at.data, "parameters"), Secrets: f.keepValues},
+	}
+	return &source{
+		name: fmt.Sprintf("%s/%s in Parameter Store (postern config push)", f.prefix, f.env),
+		open: func(ctx context.Context) (_ *config.Config, err error) {
+			if s.Store, err = f.open(ctx); err != nil {
+				return nil, err
+			}
+			return s.Open(ctx)
+		},
+		watch: func(ctx context.Context, _ *config.Config, notify func(*config.Config, error) error) error {
+			s.Notify = notify
+			return s.Run(ctx)
+		},
+		status: func() *ssm.Status { status := s.Status(); return &status },
+	}
+}
+
+// file is a file, whose ssm: secrets still lie in Parameter Store.
+func (f *sourceFlags) file(at place) *source {
+	lookup := f.lookup()
+	lookup.Copy = ssm.Copy{Folder: filepath.Join(at.data, "parameters", "file"), Secrets: f.keepValues}
+	again := make(chan struct{}, 1)
+	return &source{
+		name: at.config,
+		open: func(ctx context.Context) (*config.Config, error) { return config.LoadWith(at.config, lookup.Get(ctx)) },
+		watch: func(ctx context.Context, current *config.Config, notify func(*config.Config, error) error) error {
+			rotating := make(chan struct{})
+			go func() {
+				defer close(rotating)
+				lookup.Run(ctx, f.poll, func() {
+					select {
+					case again <- struct{}{}:
+					default: // it is asked for already
+					}
+				})
+			}()
+			defer func() { <-rotating }()
+			return config.Watcher{
+				File: at.config, Current: current, Again: again,
+				Load:   func(file string) (*config.Config, error) { return config.LoadWith(file, lookup.Get(ctx)) },
+				Notify: func(cfg *config.Config, err error) { _ = notify(cfg, err) }, // a file's last good version is in memory
+			}.Run(ctx)
+		},
+	}
+}
+
+// lookup finds the ssm: secrets of a document in a file. AWS is asked only if there
+// are any.
+func (f *storeFlags) lookup() *ssm.Lookup {
+	tree := f.tree()
+	return &ssm.Lookup{Tree: tree, Open: func(ctx context.Context) (*ssm.Store, error) { return ssm.Open(ctx, tree) }}
+}
+
+// theirProblems tells everything that is wrong with a document, a line each.
+func theirProblems(cmd *cobra.Command, err error) error {
+	if problems, ok := errors.AsType[config.Problems](err); ok {
+		fmt.Fprintln(cmd.ErrOrStderr(), problems.Error())
+		return told{err}
+	}
+	return err
+}
+
+// printParameters says how the source in Parameter Store is.
+func printParameters(out io.Writer, s *ssm.Status) {
+	if s == nil {
+		return
+	}
+	from := "Parameter Store"
+	if s.Local {
+		from = "the local copy"
+	}
+	fmt.Fprintf(out, "set            %s from %s\n", s.Set, from)
+	if s.Pointer != "" && s.Pointer != s.Set {
+		fmt.Fprintf(out, "  wanted       %s\n", s.Pointer)
+	}
+	if !s.Asked.IsZero() {
+		fmt.Fprintf(out, "  last answer  %s ago\n", time.Since(s.Asked).Round(time.Second))
+	}
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/postern-proxy/postern/usage"
+)
+
+func topCommand() *cobra.Command {
+	var at place
+	var once bool
+	cmd := &cobra.Command{
+		Use:   "top",
+		Short: "Watch what the running gate does, a minute at a time",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fetch := func(ctx context.Context) (usage.Snapshot, error) {
+				var s usage.Snapshot
+				return s, ask(ctx, at.data, "/top", &s)
+			}
+			if !once {
+				return usage.Watch{Out: cmd.OutOrStdout(), Fetch: fetch, Size: terminal}.Run(cmd.Context())
+			}
+			snapshot, err := fetch(cmd.Context())
+			if err != nil {
+				return err
+			}
+			width, height := terminal()
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), usage.Top(snapshot, width, height))
+			return err
+		},
+	}
+	at.addDataTo(cmd)
+	cmd.Flags().BoolVar(&once, "once", false, "print the table once")
+	return cmd
+}
+
+// terminal is the size of the terminal, or of one that everybody has.
+func terminal() (width, height int) {
+	width, height, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil || width <= 0 || height <= 0 {
+		return 80, 24
+	}
+	return width, height
+}

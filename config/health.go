@@ -1,0 +1,98 @@
+package config
+
+import (
+	"errors"
+	"math"
+	"strconv"
+	"time"
+)
+
+// Health is when a provider is held to be down, and how it is asked whether it is. Zero
+// values were replaced by the defaults.
+type Health struct {
+	Probe        Duration `json:"probe,omitempty" yaml:"probe,omitempty" jsonschema_description:"A provider that no request told of for so long is asked for its models; default 15s."`
+	ProbeTimeout Duration `json:"probe_timeout,omitempty" yaml:"probe_timeout,omitempty" jsonschema_description:"How long it has to answer that; default 5s."`
+	Failures     int      `json:"failures,omitempty" yaml:"failures,omitempty" jsonschema:"minimum=1,maximum=1000" jsonschema_description:"So many failures in a row take a provider out of use; default 5."`
+	Ratio        Ratio    `json:"ratio,omitempty" yaml:"ratio,omitempty" jsonschema_description:"Or this share of the attempts within the window; default 0.5."`
+	Window       Duration `json:"window,omitempty" yaml:"window,omitempty" jsonschema_description:"How far back that looks; default 10s."`
+	Open         Duration `json:"open,omitempty" yaml:"open,omitempty" jsonschema_description:"How long it is out of use the first time, twice as long each time after; default 5s."`
+	OpenMax      Duration `json:"open_max,omitempty" yaml:"open_max,omitempty" jsonschema_description:"The longest of that; default 15s."`
+	LimitMax     Duration `json:"limit_max,omitempty" yaml:"limit_max,omitempty" jsonschema_description:"The longest that a provider which answers 429 is left alone, whatever its Retry-After says; default 5m."`
+}
+
+// Ratio is a share, from above 0 to 1.
+type Ratio float64
+
+// String is the shortest decimal form.
+func (r Ratio) String() string { return strconv.FormatFloat(float64(r), 'f', -1, 64) }
+
+// MarshalText gives String's form, for JSON and YAML.
+func (r Ratio) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads "0.5" or "1".
+func (r *Ratio) UnmarshalText(text []byte) error {
+	share, err := strconv.ParseFloat(string(text), 64)
+	if err != nil || math.IsNaN(share) || share <= 0 || share > 1 {
+		return errors.New("must be a number above 0 and at most 1, such as 0.5")
+	}
+	*r = Ratio(share)
+	return nil
+}
+
+// The values of Provider.Probe.
+const (
+	ProbeOn  = "on"
+	ProbeOff = "off" // it is never asked
+)
+
+// The defaults of health, and its bounds.
+const (
+	defaultProbe        = Duration(15 * time.Second)
+	defaultProbeTimeout = Duration(5 * time.Second)
+	defaultFailures     = 5
+	defaultRatio        = Ratio(0.5)
+	defaultWindow       = Duration(10 * time.Second)
+	defaultOpen         = Duration(5 * time.Second)
+	defaultOpenMax      = Duration(15 * time.Second)
+	defaultLimitMax     = Duration(5 * time.Minute)
+
+	shortest    = Duration(100 * time.Millisecond)
+	maxFailures = 1000
+)
+
+// health fills in the defaults and holds each time to its bounds: a probe every
+// microsecond would be an attack.
+func (v *validator) health() {
+	h, at := &v.config.Health, path("health")
+	for _, d := range []struct {
+		key   string
+		value *Duration
+		usual Duration
+	}{
+		{"probe", &h.Probe, defaultProbe},
+		{"probe_timeout", &h.ProbeTimeout, defaultProbeTimeout},
+		{"window", &h.Window, defaultWindow},
+		{"open", &h.Open, defaultOpen},
+		{"open_max", &h.OpenMax, max(defaultOpenMax, h.Open)},
+		{"limit_max", &h.LimitMax, defaultLimitMax},
+	} {
+		at := at.key(d.key)
+		switch {
+		case !v.given(at):
+			*d.value = d.usual
+		case !v.broken(at) && (*d.value < shortest || *d.value > maxTimeout):
+			v.problemf(at, "must be from %s to %s", shortest, maxTimeout)
+		}
+	}
+	if h.Ratio == 0 {
+		h.Ratio = defaultRatio
+	}
+	if at := at.key("failures"); !v.given(at) {
+		h.Failures = defaultFailures
+	} else if !v.broken(at) && (h.Failures < 1 || h.Failures > maxFailures) {
+		v.problemf(at, "must be from 1 to %d", maxFailures)
+	}
+	if at := at.key("open_max"); v.given(at) && !v.broken(at) && !v.broken(path("health").key("open")) && h.OpenMax < h.Open {
+		v.problemf(at, "must be at least open (%s)", h.Open)
+	}
+}

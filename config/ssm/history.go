@@ -1,0 +1,158 @@
+package ssm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/postern-proxy/postern/config/set"
+)
+
+// Kept is how many changes are remembered, with their sets.
+const Kept = 100
+
+// sweep is after how many changes the sets that no record names are taken away: to
+// find them, all are listed.
+const sweep = 10
+
+// UnprunedError says that a change is in force, and that old ones could not be taken away.
+type UnprunedError struct{ cause error }
+
+// Error says that it is no failure of the change.
+func (u *UnprunedError) Error() string {
+	return "the change is in force, but old sets could not be removed: " + u.cause.Error()
+}
+
+// Unwrap is what kept them.
+func (u *UnprunedError) Unwrap() error { return u.cause }
+
+// prune takes away the records, and from time to time the sets, that are too old.
+func (s *Store) prune(ctx context.Context, now set.Pointer) error {
+	var old []string
+	for number := now.Change - Kept; number > 0 && number > now.Change-Kept-batch; number-- {
+		old = append(old, s.Tree.Change(number))
+	}
+	err := s.remove(ctx, old)
+	if err == nil && len(old) > 0 && now.Change%sweep == 0 {
+		err = s.sweep(ctx, now)
+	}
+	if err != nil {
+		return &UnprunedError{err}
+	}
+	return nil
+}
+
+// sweep removes every parameter that no set needs which a record names. Sets newer
+// than the one in force belong to somebody who is writing them.
+func (s *Store) sweep(ctx context.Context, now set.Pointer) error {
+	records, err := s.History(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := s.below(ctx, s.Tree.Sets())
+	if err != nil {
+		return err
+	}
+	keep := map[string]bool{now.Set: true}
+	for _, r := range records {
+		keep[r.Set], keep[r.From] = true, true
+	}
+	needed, err := s.needed(keep, all)
+	if err != nil {
+		return err
+	}
+	var unneeded []string
+	for name := range all {
+		id, rest, _ := strings.Cut(strings.TrimPrefix(name, s.Tree.Sets()+"/"), "/")
+		own := keep[id] && !strings.HasPrefix(rest, "doc/")
+		older := set.Number(id) > 0 && set.Number(id) < set.Number(now.Set)
+		if older && !own && !needed[name] {
+			unneeded = append(unneeded, name)
+		}
+	}
+	return s.remove(ctx, unneeded)
+}
+
+// needed are the parameters that hold the parts of some sets, by the indexes among
+// all.
+func (s *Store) needed(keep map[string]bool, all map[string]string) (map[string]bool, error) {
+	needed := map[string]bool{}
+	for id := range keep {
+		var meta set.Meta
+		if all[s.Tree.Meta(id)] == "" {
+			continue // gone already, or "" of the first change
+		}
+		if err := set.Decode(s.Tree.Meta(id), all[s.Tree.Meta(id)], &meta); err != nil {
+			return nil, err
+		}
+		places, err := s.index(id, meta, all)
+		if err != nil {
+			return nil, err
+		}
+		for _, place := range places {
+			needed[s.name(place)] = true
+		}
+	}
+	return needed, nil
+}
+
+// History are the changes that are remembered, the newest first. A record may be of
+// a change that was begun and not finished: its number is above the pointer's, or its
+// set is not there.
+func (s *Store) History(ctx context.Context) ([]set.Record, error) {
+	values, err := s.below(ctx, s.Tree.History())
+	if err != nil {
+		return nil, err
+	}
+	records := make([]set.Record, 0, len(values))
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(values))) {
+		var r set.Record
+		if err := set.Decode(name, values[name], &r); err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// Previous is the set to go back to: the newest of those that were in force and are
+// older than the one in force now, so that going back twice goes back two steps.
+func (s *Store) Previous(ctx context.Context, now State) (string, error) {
+	records, err := s.History(ctx)
+	if err != nil {
+		return "", err
+	}
+	best := ""
+	for _, r := range records {
+		for _, id := range []string{r.Set, r.From} {
+			wasInForce := id == r.From || r.Change <= now.Change
+			if wasInForce && id != "" && set.Number(id) < set.Number(now.Set) && set.Number(id) > set.Number(best) {
+				best = id
+			}
+		}
+	}
+	if best == "" {
+		return "", errors.New(s.Tree.Active() + ": there is no older set to go back to")
+	}
+	return best, nil
+}
+
+// Find is the set that a person means by its ID, or by the number in it.
+func (s *Store) Find(ctx context.Context, text string) (string, error) {
+	if strings.Contains(text, "-") {
+		return text, nil
+	}
+	records, err := s.History(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range records {
+		if n := set.Number(text); n > 0 && set.Number(r.Set) == n {
+			return r.Set, nil
+		}
+	}
+	return "", fmt.Errorf("%s: no change put a set %q in force: postern config history lists them", s.Tree.Sets(), text)
+}

@@ -1,0 +1,261 @@
+package ssm_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/config/set"
+	"github.com/postern-proxy/postern/config/ssm"
+	"github.com/postern-proxy/postern/test/fake/aws"
+)
+
+func TestAPushIsASetAndAPointer(t *testing.T) {
+	h := newHouse(t)
+	_, err := h.store.Active(t.Context())
+	require.ErrorIs(t, err, ssm.ErrNothing)
+
+	first := h.push(many(40))
+	assert.Equal(t, 1, first.Change)
+	state, found := h.state()
+	assert.Equal(t, first.Set, state.Set)
+	assert.Equal(t, int64(1), state.Version)
+	assert.Empty(t, set.Diff(parts(t, many(40)), found.Parts))
+
+	// One model changes: one parameter of the document, whatever its size.
+	changed := strings.Replace(many(40), "m7: {route: [[{provider: demo}]]}", "m7: {route: [[{provider: demo, weight: 5}]]}", 1)
+	second := h.push(changed)
+	assert.ElementsMatch(t, []string{"doc/models/m7", "index/000", "meta"}, below(h, second.Set))
+	_, found = h.state()
+	assert.Empty(t, set.Diff(parts(t, changed), found.Parts))
+	assert.Equal(t, first.Set, found.Meta.Parent)
+
+	records, err := h.store.History(t.Context())
+	require.NoError(t, err)
+	require.Len(t, records, 2)
+	assert.Equal(t, second, records[0])
+	assert.Equal(t, "somebody", records[0].By)
+	assert.Equal(t, first.Set, records[0].From)
+}
+
+func below(h *house, id string) []string {
+	var names []string
+	for _, name := range h.exists(h.store.Tree.Set(id)) {
+		names = append(names, strings.TrimPrefix(name, h.store.Tree.Set(id)+"/"))
+	}
+	return names
+}
+
+func TestWhatParameterStoreWouldRefuseIsRefusedByName(t *testing.T) {
+	h := newHouse(t)
+	long := many(2) + "  long: {system: \"" + strings.Repeat("x", 5000) + "\", route: [[{provider: demo}]]}\n" +
+		"  braces: {system: \"{{name}}\", route: [[{provider: demo}]]}\n"
+	_, err := h.try(long)
+	require.ErrorContains(t, err, "doc/models/long: models.long: has 50")
+	require.ErrorContains(t, err, "--tier advanced")
+	odd := parts(t, long)
+	for i := range odd {
+		odd[i].Text = strings.ReplaceAll(odd[i].Text, `{\x7b`, "{{") // not as Split writes it
+	}
+	require.ErrorContains(t, h.store.Check(odd), "doc/models/braces: models.braces: has {{ in it")
+	assert.Empty(t, h.exists("/postern/"+h.store.Tree.Environment), "nothing was written")
+
+	h.store.Limit = ssm.Advanced
+	h.push(long)
+	_, found := h.state()
+	c, err := h.store.Config(t.Context(), found.Parts, config.Environment("."), found.Where(h.store))
+	require.NoError(t, err)
+	assert.Equal(t, "{{name}}", c.Models["braces"].System)
+}
+
+// Whoever starts from what another has changed meanwhile is told so, and nothing of
+// theirs is left.
+func TestOfTwoPushesOneIsInForce(t *testing.T) {
+	h := newHouse(t)
+	h.push(limited("1/s"))
+	for round := range 5 {
+		state, old := h.state()
+		var wait sync.WaitGroup
+		results := make([]error, 4)
+		for i := range results {
+			wait.Go(func() {
+				_, results[i] = h.store.Put(t.Context(), state, old, draft(parts(t, limited(fmt.Sprintf("%d/m", 10*round+i+1)))))
+			})
+		}
+		wait.Wait()
+		winners := 0
+		for i, err := range results {
+			if err == nil {
+				winners++
+				_, found := h.state()
+				assert.Empty(t, set.Diff(parts(t, limited(fmt.Sprintf("%d/m", 10*round+i+1))), found.Parts))
+				continue
+			}
+			var conflict *ssm.ConflictError
+			require.ErrorAs(t, err, &conflict)
+			assert.Contains(t, err.Error(), h.store.Tree.Active())
+			assert.Contains(t, err.Error(), "somebody on here")
+		}
+		assert.Equal(t, 1, winners)
+	}
+	metas := 0
+	for _, name := range h.exists(h.store.Tree.Sets()) {
+		if strings.HasSuffix(name, "/meta") {
+			metas++
+		}
+	}
+	assert.Equal(t, 6, metas, "the losers' sets are gone")
+	records, err := h.store.History(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, records, 6)
+}
+
+// The pointer can be edited by other means, past every claim. They get back what they
+// wrote.
+func TestAnEditedPointerIsRestored(t *testing.T) {
+	h := newHouse(t)
+	first := h.push(limited("1/s"))
+	state, old := h.state()
+	theirs := fmt.Sprintf(`{"postern":1,"set":%q,"change":1,"last":1,"note":"by hand"}`, first.Set)
+	h.aws.Fail(aws.Fault{Kind: aws.Slow, Operation: "PutParameter", Parameter: h.store.Tree.Active() + `"`, Times: 1, Hook: func() {
+		h.put(h.store.Tree.Active(), theirs, types.ParameterTypeString)
+	}})
+	_, err := h.store.Put(t.Context(), state, old, draft(parts(t, limited("2/s"))))
+	var conflict *ssm.ConflictError
+	require.ErrorAs(t, err, &conflict)
+	state, found := h.state()
+	assert.Equal(t, first.Set, state.Set)
+	assert.Empty(t, set.Diff(parts(t, limited("1/s")), found.Parts))
+	h.push(limited("3/s"))
+}
+
+// A pusher that dies between its record and the pointer does not lock the rest out.
+func TestAnUnfinishedChangeCanBeTakenOver(t *testing.T) {
+	h := newHouse(t)
+	h.push(limited("1/s"))
+	state, old := h.state()
+	h.put(h.store.Tree.Change(2), `{"postern":1,"change":2,"kind":"push","set":"000002-abcdef","by":"ghost","host":"nowhere"}`, types.ParameterTypeString)
+	d := draft(parts(t, limited("2/s")))
+	_, err := h.store.Put(t.Context(), state, old, d)
+	require.ErrorContains(t, err, "ghost on nowhere")
+	require.ErrorContains(t, err, "--take-over")
+	d.TakeOver = true
+	record, err := h.store.Put(t.Context(), state, old, d)
+	require.NoError(t, err)
+	assert.Equal(t, 3, record.Change)
+	h.push(limited("3/s"))
+}
+
+// Answers that get lost, throttling and short outages are no failures of a push.
+func TestAPushSurvivesABadLine(t *testing.T) {
+	h := newHouse(t)
+	h.push(limited("1/s"))
+	for name, fault := range map[string]aws.Fault{
+		"lost answers":      {Kind: aws.Lose, Operation: "PutParameter", Times: 1},
+		"lost pointer":      {Kind: aws.Lose, Operation: "PutParameter", Parameter: "/active", Times: 2},
+		"lost claim":        {Kind: aws.Lose, Operation: "PutParameter", Parameter: "/history/", Times: 2},
+		"throttled":         {Kind: aws.Throttle, Times: 10, Operation: "PutParameter"},
+		"throttled reading": {Kind: aws.Throttle, Times: 2, Operation: "GetParametersByPath"},
+		"broken":            {Kind: aws.Break, Times: 2},
+		"cut":               {Kind: aws.Cut, Times: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state, old := h.state()
+			h.aws.Fail(fault)
+			record, err := h.store.Put(t.Context(), state, old, draft(parts(t, limited(fmt.Sprintf("%d/h", state.Change+1)))))
+			h.aws.Clear()
+			require.NoError(t, err)
+			now, _ := h.state()
+			assert.Equal(t, record.Set, now.Set)
+			assert.Equal(t, state.Change+1, now.Change)
+		})
+	}
+}
+
+// A push that cannot be finished changes nothing that is in force.
+func TestAFailedPushChangesNothing(t *testing.T) {
+	for name, fault := range map[string]aws.Fault{
+		"denied":            {Kind: aws.Deny, Operation: "PutParameter"},
+		"denied half-way":   {Kind: aws.Deny, Operation: "PutParameter", Parameter: "/index/"},
+		"denied at the end": {Kind: aws.Deny, Operation: "PutParameter", Parameter: "/active"},
+		"cut half-way":      {Kind: aws.Cut, Operation: "PutParameter", Parameter: "/meta"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			first := h.push(limited("1/s"))
+			h.aws.Fail(fault)
+			_, err := h.try(limited("2/s"))
+			h.aws.Clear()
+			require.Error(t, err)
+			assert.Contains(t, err.Error(), "/postern/"+h.store.Tree.Environment+"/")
+			state, _ := h.state()
+			assert.Equal(t, first.Set, state.Set)
+			h.push(limited("3/s"))
+		})
+	}
+}
+
+func TestGoingBack(t *testing.T) {
+	h := newHouse(t)
+	var sets []string
+	for i := range 4 {
+		sets = append(sets, h.push(limited(fmt.Sprintf("%d/s", i+1))).Set)
+	}
+	for i := 2; i >= 0; i-- {
+		state, _ := h.state()
+		id, err := h.store.Previous(t.Context(), state)
+		require.NoError(t, err)
+		assert.Equal(t, sets[i], id, "each rollback goes one further")
+		record, err := h.store.Put(t.Context(), state, nil, ssm.Draft{Kind: "rollback", Set: id})
+		require.NoError(t, err)
+		assert.Equal(t, state.Set, record.From)
+	}
+	state, _ := h.state()
+	_, err := h.store.Previous(t.Context(), state)
+	require.ErrorContains(t, err, "no older set")
+	id, err := h.store.Find(t.Context(), "3")
+	require.NoError(t, err)
+	assert.Equal(t, sets[2], id)
+	_, err = h.store.Find(t.Context(), "77")
+	require.Error(t, err)
+	fifth := h.push(limited("5/s"))
+	assert.Equal(t, 5, set.Number(fifth.Set), "a number is never used twice")
+}
+
+func TestOldSetsGo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a hundred pushes")
+	}
+	h := newHouse(t)
+	for i := range ssm.Kept + 20 {
+		h.push(limited(fmt.Sprintf("%d/s", i+1)))
+	}
+	records, err := h.store.History(t.Context())
+	require.NoError(t, err)
+	require.Len(t, records, ssm.Kept)
+	oldest, err := h.store.Read(t.Context(), records[ssm.Kept-1].Set, nil)
+	require.NoError(t, err, "what the first set holds for all others is still there")
+	assert.Equal(t, "21/s", strings.TrimSpace(strings.Trim(text(oldest, "tiers/default"), "{}\n")[len("requests: "):]))
+	metas := 0
+	for _, name := range h.exists(h.store.Tree.Sets()) {
+		if strings.HasSuffix(name, "/meta") {
+			metas++
+		}
+	}
+	assert.Equal(t, ssm.Kept+1, metas, "and the one that the oldest record came from")
+}
+
+func text(s *ssm.Set, key string) string {
+	for _, p := range s.Parts {
+		if p.Key() == key {
+			return p.Text
+		}
+	}
+	return ""
+}

@@ -1,0 +1,122 @@
+package failover_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	fake "github.com/postern-proxy/postern/test/fake/openai"
+)
+
+const inTurn = `
+  pair: {route: [[{provider: a}], [{provider: b}]], timeouts: {first_byte: 300ms}}
+  back: {route: [[{provider: b}], [{provider: a}]], timeouts: {first_byte: 300ms}}
+  alone: {route: [[{provider: a}]], timeouts: {first_byte: 300ms}}
+`
+
+// TestBreaker: a provider that fails in a row is left alone for a while, and is then
+// asked again.
+func TestBreaker(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fail func(*house)
+		most int // requests that it still sees
+	}{
+		"503":      {func(h *house) { h.a.Always(fake.Status(503)) }, 5},
+		"500":      {func(h *house) { h.a.Always(fake.Status(500)) }, 10},
+		"reset":    {func(h *house) { h.a.Always(fake.NoAnswer(fake.Reset)) }, 10},
+		"hang up":  {func(h *house) { h.a.Always(fake.NoAnswer(fake.Close)) }, 10},
+		"silence":  {func(h *house) { h.a.Always(fake.NoAnswer(fake.Stall)) }, 5},
+		"refusing": {func(h *house) { h.a.Refuse() }, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := open(t, "", inTurn)
+			c.fail(h)
+			ejected := func() bool { return h.stat(t, "cluster.provider/a.outlier_detection.ejections_active") == 1 }
+			require.False(t, ejected())
+			for range c.most {
+				require.Equal(t, "b 200", fmt.Sprint(h.ask(t, "pair").provider, " ", http.StatusOK))
+			}
+			require.Eventually(t, ejected, patience, glance)
+			h.a.Reset()
+			start := time.Now()
+			for range 20 {
+				require.Equal(t, "b", h.ask(t, "pair").provider)
+			}
+			assert.Less(t, time.Since(start)/20, 100*time.Millisecond, "a provider left alone costs no time")
+			assert.Zero(t, h.a.Counts().Requests)
+			require.NoError(t, h.a.Resume())
+			assert.Equal(t, "a", h.ask(t, "alone").provider, "who has no other is not left alone")
+			require.Eventually(t, func() bool { return h.ask(t, "pair").provider == "a" }, patience, 50*time.Millisecond)
+		})
+	}
+}
+
+// TestBreakerUnderLoad: requests that start while others time out do not keep a silent
+// provider alive.
+func TestBreakerUnderLoad(t *testing.T) {
+	t.Parallel()
+	h := open(t, "", inTurn)
+	h.a.Always(fake.NoAnswer(fake.Stall))
+	assert.Equal(t, map[string]int{"b 200": 400}, h.count(t.Context(), 20, 400, "pair"))
+	assert.Less(t, h.a.Counts().Requests, 100)
+}
+
+// TestBreakerKnowsWhatIsNoFailure: refusals are not the provider's failure.
+func TestBreakerKnowsWhatIsNoFailure(t *testing.T) {
+	t.Parallel()
+	h := open(t, "", inTurn)
+	for _, status := range []int{400, 401, 403, 404, 408, 429} {
+		h.a.Reset()
+		h.a.Always(fake.Status(status))
+		for range 15 {
+			h.ask(t, "pair")
+		}
+		assert.Equal(t, 15, h.a.Counts().Requests, status)
+	}
+}
+
+// TestTheLastIsAlwaysAsked, whatever was seen of it: a provider that may fail is better
+// than none.
+func TestTheLastIsAlwaysAsked(t *testing.T) {
+	t.Parallel()
+	h := open(t, "", inTurn)
+	h.a.Always(fake.Status(503))
+	h.b.Always(fake.Status(503))
+	for _, model := range []string{"pair", "back"} {
+		assert.Equal(t, map[string]int{map[string]string{"pair": "b", "back": "a"}[model] + " 503": 200},
+			h.count(t.Context(), 10, 200, model))
+	}
+	// Both are left alone now.
+	h.a.Reset()
+	h.b.Reset()
+	h.b.Always(fake.Status(503))
+	assert.Equal(t, "b", h.ask(t, "pair").provider)
+	h.b.Reset()
+	assert.Equal(t, http.StatusOK, h.ask(t, "pair").status, "good again, and at once")
+	assert.Zero(t, h.a.Counts().Requests)
+	assert.Equal(t, 200, h.ask(t, "alone").status)
+}
+
+// TestStorm: when every provider answers 503, nobody gets more requests than clients
+// send.
+func TestStorm(t *testing.T) {
+	t.Parallel()
+	h := open(t, "", `
+  trio: {route: [[{provider: a}, {provider: b}], [{provider: c}]]}
+`)
+	for _, s := range []*fake.Server{h.a, h.b, h.c} {
+		s.Always(fake.Status(503))
+	}
+	const n = 3000
+	assert.Equal(t, map[string]int{"c 503": n}, h.count(t.Context(), 100, n, "trio"))
+	a, b, c := h.a.Counts().Requests, h.b.Counts().Requests, h.c.Counts().Requests
+	t.Logf("%d requests made %d attempts: %d, %d, %d", n, a+b+c, a, b, c)
+	assert.Equal(t, n, c)
+	assert.Less(t, a+b, n/3)
+}

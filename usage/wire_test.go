@@ -1,0 +1,138 @@
+package usage
+
+import (
+	"testing"
+	"time"
+
+	data "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
+	service "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// full has every field that a Decoder asks for.
+func full(e *data.HTTPAccessLogEntry) {
+	c := e.GetCommonProperties()
+	c.TimeToFirstUpstreamTxByte = durationpb.New(3 * time.Millisecond)
+	c.TimeToFirstUpstreamRxByte = durationpb.New(200 * time.Millisecond)
+	c.TimeToLastUpstreamRxByte = durationpb.New(900 * time.Millisecond)
+	c.TimeToLastDownstreamTxByte = durationpb.New(1100 * time.Millisecond)
+	c.ResponseFlags = &data.ResponseFlags{UpstreamRetryLimitExceeded: true, DownstreamRemoteReset: true}
+	c.CustomTags = map[string]string{"lane": "understood", "model": "m", "config": "c"}
+	c.StreamId = "stream"
+	c.UpstreamRequestAttemptCount = 7
+	e.Request.OriginalPath = "/v1/chat/completions"
+	e.Request.UserAgent = "somebody"
+}
+
+// The numbers of the fields are written down here; the generated types know them.
+func TestReadingFieldByFieldIsReadingWhole(t *testing.T) {
+	d := decoder(t)
+	for name, change := range map[string]func(*data.HTTPAccessLogEntry){
+		"full":          full,
+		"usual":         func(*data.HTTPAccessLogEntry) {},
+		"silent":        func(e *data.HTTPAccessLogEntry) { proto.Reset(e) },
+		"usage as text": usageIs(t, map[string]any{"raw": `{"prompt_tokens":7,"completion_tokens":3}`}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			whole := requestEntry(t, "id", change)
+			text, err := proto.Marshal(message(LogRequests, whole, whole))
+			require.NoError(t, err)
+			log, entries, others := readBatch(text)
+			assert.Equal(t, LogRequests, log)
+			assert.Zero(t, others)
+			require.Len(t, entries, 2)
+			assert.Equal(t, d.Request(whole), d.Request(entries[1]))
+			assert.Equal(t, d.Attempt(whole), d.Attempt(entries[1]))
+			assert.Equal(t, kindOf("", whole), kindOf("", entries[1]))
+		})
+	}
+}
+
+func TestTheTraceOfAFilterIsTheLane(t *testing.T) {
+	for _, test := range []struct {
+		filters []string
+		want    Lane
+	}{
+		{nil, ""}, {[]string{StateFound}, Found},
+	} {
+		e := requestEntry(t, "x")
+		e.CommonProperties.FilterStateObjects = map[string]*anypb.Any{"else": {}}
+		for _, f := range test.filters {
+			e.CommonProperties.FilterStateObjects[f] = &anypb.Any{}
+		}
+		text, err := proto.Marshal(message(LogRequests, e))
+		require.NoError(t, err)
+		_, entries, _ := readBatch(text)
+		d := decoder(t)
+		assert.Equal(t, test.want, d.Request(entries[0]).Lane, test.filters)
+	}
+}
+
+// A client's id may be no UTF-8; Envoy passes it on, and a whole batch is lost on a
+// reader that insists.
+func TestATextThatIsNoUTF8CostsNobodyElse(t *testing.T) {
+	e := requestEntry(t, "PLACEHOLDER")
+	text, err := proto.Marshal(message(LogRequests, e, requestEntry(t, "b")))
+	require.NoError(t, err)
+	for i := range text {
+		if string(text[i:min(len(text), i+11)]) == "PLACEHOLDER" {
+			text[i] = 0xFF
+		}
+	}
+	require.Error(t, proto.Unmarshal(text, new(service.StreamAccessLogsMessage)))
+	_, entries, _ := readBatch(text)
+	require.Len(t, entries, 2)
+	d := decoder(t)
+	assert.Equal(t, "?LACEHOLDER", d.Request(entries[0]).ID)
+	assert.Equal(t, "b", d.Request(entries[1]).ID)
+}
+
+func TestUsageAsTheAPISaysIt(t *testing.T) {
+	for text, want := range map[string]found{
+		`{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":5}}`: {9, 12, 21, 4, 5},
+		`{"input_tokens":9,"output_tokens":12,"total_tokens":21,"input_tokens_details":{"cached_tokens":0},"output_tokens_details":{"reasoning_tokens":1}}`:           {9, 12, 21, 0, 1},
+		`{"prompt_tokens":9,"total_tokens":9}`:                              {9, -1, 9, -1, -1},
+		`{"prompt_tokens":-9,"completion_tokens":1e300,"total_tokens":"x"}`: nothing,
+		`{"prompt_tokens":"9","completion_tokens":null,"total_tokens":[1]}`: {9, -1, -1, -1, -1},
+		`{"prompt_tokens":1.5}`:                                             nothing, `{`: nothing, ``: nothing, `[]`: nothing, `{}`: nothing,
+	} {
+		assert.Equal(t, want, readRaw(text), text)
+	}
+}
+
+func FuzzBatch(f *testing.F) {
+	text, err := proto.Marshal(message(LogRequests, requestEntry(f, "a", full)))
+	require.NoError(f, err)
+	f.Add(text)
+	d := decoder(f)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		_, entries, _ := readBatch(text)
+		for _, e := range entries {
+			r := d.Request(e)
+			d.Finish(&r)
+			assert.LessOrEqual(t, len(r.ID), maxID)
+			_ = d.Attempt(e)
+		}
+	})
+}
+
+func BenchmarkBatch(b *testing.B) {
+	text, err := proto.Marshal(message(LogRequests, requestEntry(b, "a")))
+	require.NoError(b, err)
+	b.Run("field by field", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_, _, _ = readBatch(text)
+		}
+	})
+	b.Run("whole", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_ = proto.Unmarshal(text, new(service.StreamAccessLogsMessage))
+		}
+	})
+}

@@ -1,0 +1,496 @@
+package xds
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	rpc "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	certs "github.com/postern-proxy/postern/test/authority"
+)
+
+// fleet is a Server with the address of its fleet and the authority of both ends.
+type fleet struct {
+	*Server
+
+	authority *certs.Authority
+	files     certs.Files
+	address   string
+	log       *lockedText
+}
+
+// lockedText is what a logger has written.
+type lockedText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lockedText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lockedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	a := certs.New(t)
+	f := &fleet{authority: a, files: a.Write(t, t.TempDir(), "127.0.0.1"), log: new(lockedText)}
+	f.serve(t, "127.0.0.1:0")
+	return f
+}
+
+// serve runs a new Server at an address.
+func (f *fleet) serve(t *testing.T, address string) {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(f.log, nil))
+	f.Server = NewServer(log)
+	identity, err := Identity{Certificate: f.files.Certificate, Key: f.files.Key, Authorities: f.files.Authorities, Log: log}.TLS()
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", address)
+	require.NoError(t, err)
+	f.address = l.Addr().String()
+	s, served := f.Server, make(chan error, 1)
+	go func() { served <- s.ServeFleet(l, identity) }()
+	t.Cleanup(func() {
+		s.Stop()
+		require.NoError(t, <-served, "ServeFleet gives nil after Stop")
+	})
+}
+
+// dial connects with a certificate for the names, if there is one.
+func (f *fleet) dial(t *testing.T, names ...string) *grpc.ClientConn {
+	t.Helper()
+	return dialWith(t, f.address, f.authority.Client(t, names...))
+}
+
+func dialWith(t *testing.T, address string, identity *tls.Config) *grpc.ClientConn {
+	t.Helper()
+	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(identity)))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = connection.Close() })
+	return connection
+}
+
+// sidecar is an Envoy of the fleet.
+func (f *fleet) sidecar(t *testing.T, id, cluster string) *envoy {
+	t.Helper()
+	e := converse(t, f.dial(t, "sidecar.example"), id)
+	e.node.Cluster = cluster
+	return e
+}
+
+// routesOf are more than what may be on its way to somebody who does not read: who
+// would wait for that one would wait.
+func routesOf(t *testing.T, version string) *cache.Snapshot {
+	t.Helper()
+	const window = 64 << 10
+	return contents{resource.RouteType: {&route.RouteConfiguration{
+		Name: "postern", VirtualHosts: []*route.VirtualHost{{Name: version + strings.Repeat("x", 2*window)}},
+	}}}.snapshot(t, version)
+}
+
+func everybody(s *cache.Snapshot) map[string]View { return map[string]View{DefaultView: {Snapshot: s}} }
+
+func TestEachClusterGetsItsView(t *testing.T) {
+	f := newFleet(t)
+	early := f.sidecar(t, "early", "edge") // it waits for the first configuration
+	early.subscribe(t, resource.ClusterType)
+	require.Eventually(t, func() bool { return len(f.Status().Envoys) == 1 }, waitFor, tick)
+	require.NoError(t, f.SetFleet(t.Context(), map[string]View{
+		DefaultView: {Snapshot: snapshotOf(t, "1", "a", "b")},
+		"edge":      {Snapshot: snapshotOf(t, "1", "a")},
+	}, time.Hour))
+	assert.Equal(t, []string{"provider/a"}, early.take(t).changed)
+	for name, want := range map[string][]string{"edge": {"provider/a"}, "core": {"provider/a", "provider/b"}} {
+		e := f.sidecar(t, "envoy-"+name, name)
+		e.subscribe(t, resource.ClusterType)
+		assert.Equal(t, want, e.take(t).changed, name)
+	}
+
+	// A view comes, changes and goes while its Envoys are connected.
+	core := f.sidecar(t, "core-2", "core")
+	core.subscribe(t, resource.ClusterType)
+	core.take(t)
+	require.NoError(t, f.SetFleet(t.Context(), map[string]View{
+		DefaultView: {Snapshot: snapshotOf(t, "2", "a", "b")},
+		"core":      {Snapshot: snapshotOf(t, "2", "c")},
+	}, time.Millisecond))
+	assert.Equal(t, []string{"provider/c"}, core.take(t).changed)
+	assert.Equal(t, []string{"provider/a", "provider/b"}, core.take(t).removed, "later, as with any other")
+	assert.Equal(t, []string{"provider/b"}, early.take(t).changed, "without its view it gets the default one")
+}
+
+func TestAnEnvoyCannotTakeAnotherClustersView(t *testing.T) {
+	f := newFleet(t)
+	views := map[string]View{
+		DefaultView: {Snapshot: snapshotOf(t, "1", "a")},
+		"edge":      {Snapshot: snapshotOf(t, "1", "b"), Clients: []string{"spiffe://fleet/edge", "edge.example"}},
+	}
+	require.NoError(t, f.SetFleet(t.Context(), views, time.Hour))
+	for _, name := range []string{"spiffe://fleet/edge", "edge.example"} {
+		right := converse(t, f.dial(t, "x", name), "right")
+		right.node.Cluster = "edge"
+		right.subscribe(t, resource.ClusterType)
+		assert.Equal(t, []string{"provider/b"}, right.take(t).changed)
+	}
+	wrong := f.sidecar(t, "wrong", "edge")
+	wrong.subscribe(t, resource.ClusterType)
+	_, open := <-wrong.came
+	assert.False(t, open, "it got something")
+	assert.Contains(t, f.log.String(), "may not have the view")
+
+	sly := f.sidecar(t, "sly", "core")
+	sly.subscribe(t, resource.ClusterType)
+	sly.take(t)
+	sly.node.Cluster = "edge"
+	sly.subscribe(t, resource.SecretType, credentialName("b"))
+	_, open = <-sly.came
+	assert.False(t, open, "a stream stays with its cluster")
+
+	nobody := f.sidecar(t, "nobody", "")
+	nobody.subscribe(t, resource.ClusterType)
+	_, open = <-nobody.came
+	assert.False(t, open)
+
+	// The right is taken away: the next word ends the stream.
+	late := converse(t, f.dial(t, "edge.example"), "late")
+	late.node.Cluster = "edge"
+	late.subscribe(t, resource.ClusterType)
+	late.take(t)
+	views["edge"] = View{Snapshot: views["edge"].Snapshot, Clients: []string{"another.example"}}
+	require.NoError(t, f.SetFleet(t.Context(), views, time.Hour))
+	late.subscribe(t, resource.SecretType, credentialName("b"))
+	_, open = <-late.came
+	assert.False(t, open)
+}
+
+func TestWithoutAGoodCertificateNobodyGetsAnything(t *testing.T) {
+	f := newFleet(t)
+	require.NoError(t, f.SetFleet(t.Context(), everybody(snapshotOf(t, "1", "a")), time.Hour))
+	stranger := certs.New(t)
+	foreign := stranger.Client(t, "sidecar.example")
+	foreign.RootCAs = f.authority.Client(t).RootCAs
+	old := f.authority.Client(t, "sidecar.example")
+	old.MaxVersion = tls.VersionTLS12
+	for name, identity := range map[string]*tls.Config{"none": f.authority.Client(t), "another authority's": foreign, "TLS 1.2": old} {
+		stream, err := discovery.NewAggregatedDiscoveryServiceClient(dialWith(t, f.address, identity)).DeltaAggregatedResources(t.Context())
+		if err == nil {
+			_ = stream.Send(&discovery.DeltaDiscoveryRequest{Node: &core.Node{Id: "x", Cluster: "edge"}, TypeUrl: resource.SecretType, ResourceNamesSubscribe: []string{"*"}})
+			var got *discovery.DeltaDiscoveryResponse
+			got, err = stream.Recv()
+			assert.Nil(t, got, name)
+		}
+		require.Error(t, err, name)
+	}
+	plain, err := net.Dial("tcp", f.address)
+	require.NoError(t, err)
+	defer plain.Close()
+	_, _ = plain.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+	require.NoError(t, plain.SetDeadline(time.Now().Add(waitFor)))
+	answer := make([]byte, 100)
+	n, _ := plain.Read(answer)
+	assert.NotContains(t, string(answer[:n]), "provider")
+
+	assert.Empty(t, f.Status().Envoys)
+	assert.Contains(t, f.log.String(), "was turned away")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	assert.Error(t, f.ServeFleet(l, &tls.Config{}), "a door without a lock is not opened")
+}
+
+// crowd is how many Envoys one control plane has in these tests.
+const crowd = 50
+
+// Fifty Envoys get a push within two seconds, though one of them refuses everything,
+// one never answers, and one does not even read.
+func TestAPushReachesAllInTime(t *testing.T) {
+	f := newFleet(t)
+	require.NoError(t, f.SetFleet(t.Context(), everybody(routesOf(t, "0")), time.Hour))
+	connection := f.dial(t, "sidecar.example")
+	all := make([]*envoy, crowd)
+	for i := range all {
+		c := connection
+		if i%10 == 0 { // as many connections as a fleet has would say no more
+			connection = f.dial(t, "sidecar.example")
+			c = connection
+		}
+		all[i] = converse(t, c, fmt.Sprintf("envoy-%d", i))
+		all[i].node.Cluster = "edge"
+		all[i].subscribe(t, resource.RouteType, "postern")
+		all[i].take(t)
+	}
+	silent := f.sidecar(t, "silent", "edge")
+	silent.subscribe(t, resource.RouteType, "postern")
+	silent.next(t)
+	deaf := f.deaf(t)
+	refusing := f.sidecar(t, "refusing", "edge")
+	refusing.subscribe(t, resource.RouteType, "postern")
+	refusing.refuse(t, "unable to parse")
+
+	for push := 1; push <= 5; push++ {
+		version := strconv.Itoa(push)
+		begin := time.Now()
+		require.NoError(t, f.SetFleet(t.Context(), everybody(routesOf(t, version)), time.Hour))
+		for _, e := range all {
+			require.Equal(t, version, e.take(t).version)
+		}
+		assert.Less(t, time.Since(begin), 2*time.Second)
+		refusing.refuse(t, "unable to parse")
+	}
+	require.NotNil(t, deaf)
+
+	state := func(node string) string {
+		s := f.Status()
+		for _, e := range s.Envoys {
+			if e.Node == node {
+				return e.State(s.Offered, time.Now())
+			}
+		}
+		return ""
+	}
+	require.Eventually(t, func() bool {
+		current := 0
+		for i := range all {
+			if state(all[i].node.GetId()) == "current" {
+				current++
+			}
+		}
+		return current == crowd
+	}, waitFor, tick)
+	require.Eventually(t, func() bool { return state("refusing") == "refused RouteConfiguration" }, waitFor, tick)
+	assert.Equal(t, "has not answered: RouteConfiguration", state("silent"))
+	assert.ErrorContains(t, f.Status().Refused(), "unable to parse")
+}
+
+// deaf is an Envoy that asks for a lot, again and again, and reads nothing.
+func (f *fleet) deaf(t *testing.T) grpc.ClientStream {
+	t.Helper()
+	stream, err := discovery.NewAggregatedDiscoveryServiceClient(f.dial(t, "sidecar.example")).DeltaAggregatedResources(t.Context())
+	require.NoError(t, err)
+	for range 1000 {
+		require.NoError(t, stream.Send(&discovery.DeltaDiscoveryRequest{
+			Node: &core.Node{Id: "deaf", Cluster: "edge"}, TypeUrl: resource.RouteType,
+			ResourceNamesSubscribe: []string{"postern"}, ResourceNamesUnsubscribe: []string{"x"},
+		}))
+	}
+	return stream
+}
+
+// refuse waits for a response and does not take it.
+func (e *envoy) refuse(t *testing.T, why string) {
+	t.Helper()
+	response := e.next(t)
+	require.NoError(t, e.stream.Send(&discovery.DeltaDiscoveryRequest{
+		TypeUrl: response.GetTypeUrl(), ResponseNonce: response.GetNonce(), ErrorDetail: &rpc.Status{Code: 3, Message: why},
+	}))
+}
+
+// What an Envoy has, it says when it comes again, and nothing of it is sent twice.
+func TestARestartDisturbsNobody(t *testing.T) {
+	f := newFleet(t)
+	require.NoError(t, f.SetFleet(t.Context(), everybody(snapshotOf(t, "1", "a", "b")), time.Hour))
+	e := f.sidecar(t, "envoy-1", "edge")
+	e.subscribe(t, resource.ClusterType)
+	first := e.next(t)
+	has := map[string]string{}
+	for _, r := range first.GetResources() {
+		has[r.GetName()] = r.GetVersion()
+	}
+	require.Len(t, has, 2)
+	e.subscribe(t, resource.RouteType, "postern")
+	routes := e.next(t).GetResources()[0]
+	f.Stop()
+	_, open := <-e.came
+	require.False(t, open)
+
+	f.serve(t, f.address)
+	again := f.sidecar(t, "envoy-1", "edge") // before the control plane knows anything
+	require.NoError(t, again.stream.Send(&discovery.DeltaDiscoveryRequest{
+		Node: again.node, TypeUrl: resource.ClusterType, ResourceNamesSubscribe: []string{"*"}, InitialResourceVersions: has,
+	}))
+	require.Eventually(t, func() bool { return len(f.Status().Envoys) == 1 }, waitFor, tick)
+	require.NoError(t, f.SetFleet(t.Context(), everybody(snapshotOf(t, "1", "a", "b")), time.Hour))
+	c := again.take(t)
+	assert.Empty(t, c.changed)
+	assert.Empty(t, c.removed)
+	require.NoError(t, again.stream.Send(&discovery.DeltaDiscoveryRequest{
+		TypeUrl: resource.RouteType, ResourceNamesSubscribe: []string{"postern"},
+		InitialResourceVersions: map[string]string{"postern": routes.GetVersion()},
+	}))
+	require.Eventually(t, func() bool {
+		s := f.Status()
+		return len(s.Envoys) == 1 && s.Envoys[0].State(s.Offered, time.Now()) == "current"
+	}, waitFor, tick, "what need not be sent is accepted too")
+
+	// It changed while the Envoy was away.
+	require.NoError(t, f.SetFleet(t.Context(), everybody(snapshotOf(t, "2", "a", "b", "c")), time.Hour))
+	assert.Equal(t, []string{"provider/c"}, again.take(t).changed)
+}
+
+func TestPushesLeaveNothingBehind(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector keeps its own books")
+	}
+	f := newFleet(t)
+	push := func(i int) {
+		version := strconv.Itoa(i)
+		all := contents{resource.RouteType: {&route.RouteConfiguration{
+			Name: "postern", VirtualHosts: []*route.VirtualHost{{Name: version + strings.Repeat("x", 20_000)}},
+		}}}
+		for n := range 20 { // one comes and one goes with each push
+			all[resource.ClusterType] = append(all[resource.ClusterType], &cluster.Cluster{Name: fmt.Sprintf("provider/%d", i+n)})
+		}
+		require.NoError(t, f.SetFleet(t.Context(), everybody(all.snapshot(t, version)), 10*time.Millisecond))
+	}
+	push(0)
+	ctx, cancel := context.WithCancel(t.Context())
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	defer cancel()
+	for i := range 5 {
+		e := f.sidecar(t, strconv.Itoa(i), fmt.Sprintf("cluster-%d", i))
+		e.subscribe(t, resource.RouteType, "postern")
+		e.subscribe(t, resource.ClusterType)
+		readers.Go(func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case r, open := <-e.came:
+					if !open {
+						return
+					}
+					_ = e.stream.Send(&discovery.DeltaDiscoveryRequest{TypeUrl: r.GetTypeUrl(), ResponseNonce: r.GetNonce()})
+				}
+			}
+		})
+	}
+	for i := range 300 {
+		push(i + 1)
+	}
+	before := resident(t)
+	for i := range 1000 {
+		push(i + 1000)
+	}
+	after := resident(t)
+	t.Logf("resident memory: %d KiB, after 1,000 pushes %d KiB", before>>10, after>>10)
+	assert.Less(t, float64(after), 1.1*float64(before))
+}
+
+// resident is the process's memory after a collection, in bytes.
+func resident(t *testing.T) int64 {
+	t.Helper()
+	runtime.GC()
+	debug.FreeOSMemory()
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Skip("this system does not say how much memory a process has")
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
+	require.NoError(t, err)
+	return pages * int64(os.Getpagesize())
+}
+
+func TestCertificatesAreReadAgain(t *testing.T) {
+	f := newFleet(t)
+	require.NoError(t, f.SetFleet(t.Context(), everybody(snapshotOf(t, "1", "a")), time.Hour))
+	works := func(a *certs.Authority) bool {
+		c, err := tls.Dial("tcp", f.address, nextProtos(a.Client(t, "sidecar.example")))
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(waitFor)))
+		_, err = c.Read(make([]byte, 1)) // TLS 1.3: a certificate is refused after the handshake
+		return err == nil
+	}
+	require.True(t, works(f.authority))
+
+	require.NoError(t, os.WriteFile(f.files.Key, []byte("half of a file"), 0o600))
+	require.True(t, works(f.authority), "the last good ones stay")
+	require.Contains(t, f.log.String(), "those before stay in use")
+	assert.NotContains(t, f.log.String(), "half of a file")
+
+	next := certs.New(t)
+	next.Write(t, folderOf(f.files), "127.0.0.1")
+	assert.True(t, works(next))
+	assert.False(t, works(f.authority), "the authority before is not trusted any more")
+}
+
+func nextProtos(c *tls.Config) *tls.Config {
+	c.NextProtos = []string{"h2"}
+	return c
+}
+
+func folderOf(f certs.Files) string { return f.Key[:strings.LastIndexByte(f.Key, '/')] }
+
+func TestAnIdentityThatCannotBeIsAnError(t *testing.T) {
+	a := certs.New(t)
+	files := a.Write(t, t.TempDir(), "127.0.0.1")
+	other := a.Write(t, t.TempDir(), "127.0.0.1")
+	for name, i := range map[string]Identity{
+		"no file":        {Certificate: "none", Key: files.Key, Authorities: files.Authorities},
+		"another key":    {Certificate: files.Certificate, Key: other.Key, Authorities: files.Authorities},
+		"no bundle":      {Certificate: files.Certificate, Key: files.Key, Authorities: files.Key},
+		"no authorities": {Certificate: files.Certificate, Key: files.Key, Authorities: "none"},
+	} {
+		_, err := i.TLS()
+		assert.Error(t, err, name)
+	}
+}
+
+func TestAFleetNeedsADefaultView(t *testing.T) {
+	f := newFleet(t)
+	require.Error(t, f.SetFleet(t.Context(), map[string]View{"edge": {Snapshot: snapshotOf(t, "1", "a")}}, time.Hour))
+}
+
+func TestAClusterThatNobodyHasIsForgotten(t *testing.T) {
+	f := newFleet(t)
+	require.NoError(t, f.SetFleet(t.Context(), everybody(snapshotOf(t, "1", "a")), time.Hour))
+	e := f.sidecar(t, "envoy-1", "edge")
+	e.subscribe(t, resource.ClusterType)
+	e.take(t)
+	require.NoError(t, e.stream.CloseSend())
+	require.Eventually(t, func() bool { return len(f.Status().Gone) == 1 }, waitFor, tick)
+	held := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.shelves)
+	}
+	require.Eventually(t, func() bool {
+		require.NoError(t, f.SetFleet(t.Context(), everybody(snapshotOf(t, "2", "a")), time.Hour))
+		return held() == 0
+	}, waitFor, tick)
+	again := f.sidecar(t, "envoy-1", "edge")
+	again.subscribe(t, resource.ClusterType)
+	assert.Equal(t, "2", again.take(t).version)
+}

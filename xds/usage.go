@@ -1,0 +1,132 @@
+package xds
+
+import (
+	_ "embed" // usage.lua
+	"time"
+
+	accesslog "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	grpclog "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
+	tometadata "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_to_metadata/v3"
+	lua "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/postern-proxy/postern/wire"
+)
+
+const (
+	clusterUsage = "postern-usage" // gRPC: the access log service
+	filterAsked  = "postern.asked" // notes the model's name for the log
+	filterUsage  = "postern.usage" // reads the tokens of answers
+
+	// LogFlush is how long an entry of the access log waits in Envoy at most.
+	LogFlush = 500 * time.Millisecond
+	// logBuffer is how much one worker collects before it sends, in bytes.
+	logBuffer = 64 << 10
+)
+
+func accessLogs(in Input) []*accesslog.AccessLog {
+	if in.Unmetered {
+		return []*accesslog.AccessLog{failureLog()}
+	}
+	return []*accesslog.AccessLog{requestLog(), failureLog()}
+}
+
+// requestLog writes an entry for each request.
+func requestLog() *accesslog.AccessLog {
+	return &accesslog.AccessLog{
+		Name: "postern.requests",
+		ConfigType: &accesslog.AccessLog_TypedConfig{TypedConfig: pack(&grpclog.HttpGrpcAccessLogConfig{
+			CommonConfig: usageLog(wire.LogRequests, filterFind),
+			// The version that routed it, and whether it was a stream.
+			AdditionalResponseHeadersToLog: []string{wire.HeaderConfig, "content-type"},
+		})},
+	}
+}
+
+// attemptLog writes an entry for each attempt that failed: the request's own entry
+// tells of the one that did not.
+func attemptLog() *accesslog.AccessLog {
+	return &accesslog.AccessLog{
+		Name:   "postern.attempts",
+		Filter: failed("postern.attempt_log.status"),
+		ConfigType: &accesslog.AccessLog_TypedConfig{TypedConfig: pack(&grpclog.HttpGrpcAccessLogConfig{
+			CommonConfig: usageLog(wire.LogAttempts),
+			// How long a provider wants to be left alone.
+			AdditionalResponseHeadersToLog: []string{"retry-after"},
+		})},
+	}
+}
+
+// usageLog is a log to the usage service. state names filters whose traces in a request
+// say that they ran.
+func usageLog(name string, state ...string) *grpclog.CommonGrpcAccessLogConfig {
+	return &grpclog.CommonGrpcAccessLogConfig{
+		LogName: name,
+		GrpcService: &core.GrpcService{TargetSpecifier: &core.GrpcService_EnvoyGrpc_{
+			EnvoyGrpc: &core.GrpcService_EnvoyGrpc{ClusterName: clusterUsage},
+		}},
+		TransportApiVersion:     core.ApiVersion_V3,
+		BufferFlushInterval:     seconds(LogFlush),
+		BufferSizeBytes:         uint32Value(logBuffer),
+		FilterStateObjectsToLog: state,
+	}
+}
+
+// usageCluster is the access log service.
+func usageCluster(socket string) *cluster.Cluster {
+	c := service(clusterUsage, socket)
+	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{protocolOptions: grpcOptions()}
+	return c
+}
+
+// failed is an access log's filter: an answer of 400 and above, or anything that Envoy
+// flags. key is the runtime key that Envoy asks for and nobody sets.
+func failed(key string) *accesslog.AccessLogFilter {
+	return &accesslog.AccessLogFilter{FilterSpecifier: &accesslog.AccessLogFilter_OrFilter{
+		OrFilter: &accesslog.OrFilter{Filters: []*accesslog.AccessLogFilter{
+			{FilterSpecifier: &accesslog.AccessLogFilter_StatusCodeFilter{
+				StatusCodeFilter: &accesslog.StatusCodeFilter{Comparison: &accesslog.ComparisonFilter{
+					Op:    accesslog.ComparisonFilter_GE,
+					Value: &core.RuntimeUInt32{DefaultValue: 400, RuntimeKey: key},
+				}},
+			}},
+			{FilterSpecifier: &accesslog.AccessLogFilter_ResponseFlagFilter{
+				ResponseFlagFilter: &accesslog.ResponseFlagFilter{},
+			}},
+		}},
+	}}
+}
+
+// usageScript reads usage objects.
+//
+//go:embed usage.lua
+var usageScript string
+
+// usageFilter reads the tokens of each answer, on every route but those that say
+// notMetered.
+func usageFilter() *hcm.HttpFilter {
+	return filter(filterUsage, &lua.Lua{DefaultSourceCode: &core.DataSource{
+		Specifier: &core.DataSource_InlineString{InlineString: usageScript},
+	}})
+}
+
+// notMetered is for routes whose answers name no tokens.
+func notMetered() *anypb.Any {
+	return pack(&lua.LuaPerRoute{Override: &lua.LuaPerRoute_Disabled{Disabled: true}})
+}
+
+// askedFilter does nothing except on the routes that ask (noteModel).
+func askedFilter() *hcm.HttpFilter { return filter(filterAsked, &tometadata.Config{}) }
+
+// noteModel has the log know the model's name where the route's own does not say it.
+func noteModel(more ...*tometadata.Config_Rule) *anypb.Any {
+	return pack(&tometadata.Config{RequestRules: append([]*tometadata.Config_Rule{{
+		Header: wire.HeaderModel,
+		OnHeaderPresent: &tometadata.Config_KeyValuePair{
+			MetadataNamespace: wire.MetadataRequest, Key: "model", Type: tometadata.Config_STRING,
+		},
+	}}, more...)})
+}

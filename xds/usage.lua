@@ -1,0 +1,113 @@
+-- Reads the usage object of an answer, as text, into dynamic metadata, and takes the
+-- chunk that holds it out of a stream whose client did not ask for it. Nothing else is
+-- changed, and of a plain answer only the end is looked at: it is what tells the tokens.
+
+collectgarbage("setpause", 400)
+
+local KEEP = 8192     -- bytes of an answer's end that are looked at
+local LONGEST = 2048  -- a usage object that is longer is none
+
+local find, sub, match, concat = string.find, string.sub, string.match, table.concat
+
+-- note keeps the last usage object of a text. Each byte is looked at a few times at
+-- most, whatever the text is.
+local function note(handle, text)
+  local at, last = 1, nil
+  while true do
+    local from, to = find(text, '"usage"', at, true)
+    if not from then break end
+    local object = match(text, '^%s*:%s*(){', to + 1)
+    if object then last = object end
+    at = to + 1
+  end
+  if not last then return end
+  local usage = match(sub(text, last, last + LONGEST - 1), '^%b{}')
+  if usage and not find(usage, '[^%s -~]') then
+    handle:streamInfo():dynamicMetadata():set("postern.usage", "raw", usage)
+  end
+end
+
+-- tail keeps the end of an answer that goes by.
+local function tail(handle)
+  local text, pieces, n, size = nil, nil, 0, 0
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    if length >= KEEP then
+      text, n, size = chunk:getBytes(length - KEEP, KEEP), 0, KEEP
+    elseif length > 0 then
+      if not text then
+        text = chunk:getBytes(0, length)
+      else
+        if n == 0 then
+          pieces, n = pieces or {}, 1
+          pieces[1] = text
+        end
+        n = n + 1
+        pieces[n] = chunk:getBytes(0, length)
+      end
+      size = size + length
+      if size > 2 * KEEP then
+        text = sub(n > 0 and concat(pieces, "", 1, n) or text, -KEEP)
+        n, size = 0, KEEP
+      end
+    end
+  end
+  if not text then return end
+  if n > 0 then text = concat(pieces, "", 1, n) end
+  note(handle, text)
+end
+
+-- extra says that a line is the chunk that a stream has only because usage was asked.
+local function extra(line)
+  return find(line, '^data:') and find(line, '"choices"%s*:%s*%[%s*%]') and find(line, '"usage"%s*:%s*{')
+end
+
+-- strip is tail for a stream, line by line. What is held back is a line that has not
+-- ended, which no client can use yet.
+local function strip(handle)
+  local held, blank = "", false
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    if length > 0 then
+      local text = held .. chunk:getBytes(0, length)
+      local out, n, at = {}, 0, 1
+      while true do
+        local stop = find(text, "\n", at, true)
+        if not stop then break end
+        local line = sub(text, at, stop)
+        if blank and (line == "\n" or line == "\r\n") then
+          blank = false -- the end of the event that was taken out
+        elseif extra(line) then
+          note(handle, line)
+          blank = true
+        else
+          blank = false
+          n = n + 1
+          out[n] = line
+        end
+        at = stop + 1
+      end
+      held = sub(text, at)
+      if find(held, "^data:%s*%[") then -- [DONE], maybe the last of all: nothing to wait for
+        n = n + 1
+        out[n] = held
+        held = ""
+      end
+      chunk:setBytes(concat(out, "", 1, n))
+    end
+  end
+end
+
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  local kind = headers:get("content-type")
+  if not kind then return end
+  local stream = find(kind, "event-stream", 1, true)
+  if not stream and not find(kind, "json", 1, true) then return end
+  if headers:get(":status") ~= "200" or headers:get("content-encoding") then return end
+  if stream then
+    local request = handle:streamInfo():dynamicMetadata():get("postern.request")
+    if request and request["strip"] then return strip(handle) end
+  end
+  tail(handle)
+end
