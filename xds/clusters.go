@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/wire"
 )
 
 const (
@@ -110,7 +111,10 @@ func provider(in Input, v variant, custom []string) *cluster.Cluster {
 		ClusterName: c.GetName(),
 		Endpoints:   []*endpoint.LocalityLbEndpoints{there, sink()},
 	}
-	if v.to != "" { // the body is held to write the name into it
+	switch {
+	case p.Translated(): // the body is held, and again in the provider's form, which is longer
+		c.PerConnectionBufferLimitBytes = uint32Value(2 * uint32(in.Config.Listen.BodyLimit)) //nolint:gosec // validated
+	case v.to != "": // the body is held to write the name into it
 		c.PerConnectionBufferLimitBytes = uint32Value(uint32(in.Config.Listen.BodyLimit)) //nolint:gosec // validated
 	}
 	if u := p.Endpoint(); u != nil && u.Scheme == "https" {
@@ -152,7 +156,7 @@ func place(in Input, p *config.Provider) (at *endpoint.LocalityLbEndpoints, name
 // whose name does not resolve, or whose hosts are all ejected, ends the request
 // with a 503; with it the attempt fails like any other and the next group answers.
 func sink() *endpoint.LocalityLbEndpoints {
-	refusing := endpoints(tcp("127.0.0.1", 1), "sink.postern")
+	refusing := endpoints(tcp(wire.SinkAddress, wire.SinkPort), "sink.postern")
 	refusing.Priority = 1
 	refusing.LbEndpoints[0].GetEndpoint().HealthCheckConfig = &endpoint.Endpoint_HealthCheckConfig{
 		DisableActiveHealthCheck: true,

@@ -37,8 +37,8 @@ const (
 // formFilter does nothing except on the routes that ask (noteForm).
 func formFilter() *hcm.HttpFilter { return filter(filterForm, &tometadata.Config{}) }
 
-func noteForm() *anypb.Any {
-	return pack(&tometadata.Config{RequestRules: []*tometadata.Config_Rule{
+func noteForm(route [][]config.Target) *anypb.Any {
+	all := []*tometadata.Config_Rule{
 		note(contentLength, formLength, nil),
 		note("content-type", formType, nil),
 		note(":path", formPath, &matcher.RegexMatchAndSubstitute{
@@ -48,7 +48,13 @@ func noteForm() *anypb.Any {
 			Pattern: &matcher.RegexMatcher{Regex: `^[^?]*`},
 		}),
 		note(wire.HeaderModel, formModel, nil),
-	}})
+	}
+	if slices.ContainsFunc(slices.Concat(route...), config.Target.Translated) {
+		for _, header := range acceptHeaders {
+			all = append(all, note(header, header, nil))
+		}
+	}
+	return pack(&tometadata.Config{RequestRules: all})
 }
 
 // note writes a header down, changed if change is there. What is empty then, or longer
@@ -64,7 +70,7 @@ func note(header, key string, change *matcher.RegexMatchAndSubstitute) *tometada
 
 // differing says that a route of cfg changes bodies once an attempt.
 func differing(cfg *config.Config) bool {
-	return slices.ContainsFunc(variants(cfg), func(v variant) bool { return v.to != "" })
+	return slices.ContainsFunc(variants(cfg), func(v variant) bool { return v.to != "" || cfg.Providers[v.provider].Translated() })
 }
 
 // restoreForm is for every provider's chain where a route is differing; without the

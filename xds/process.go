@@ -62,7 +62,7 @@ func processFilter(lane string, more ...*core.HeaderValue) *process.ExternalProc
 		},
 		StatPrefix: lane,
 		MetadataOptions: &process.MetadataOptions{ReceivingNamespaces: &process.MetadataOptions_MetadataNamespaces{
-			Untyped: []string{wire.MetadataRequest},
+			Untyped: []string{wire.MetadataRequest, wire.MetadataGroups},
 		}},
 	}
 }
@@ -87,13 +87,13 @@ func otherReplica() *core.RetryPolicy {
 }
 
 // understood tells the service which entry of which version a request is judged by.
-func understood(version, entry string) *anypb.Any {
+func understood(version, entry string, more ...*core.HeaderValue) *anypb.Any {
 	return pack(&process.ExtProcPerRoute{Override: &process.ExtProcPerRoute_Overrides{
-		Overrides: &process.ExtProcOverrides{GrpcInitialMetadata: []*core.HeaderValue{
+		Overrides: &process.ExtProcOverrides{GrpcInitialMetadata: append([]*core.HeaderValue{
 			{Key: wire.MetaConfig, Value: literal(version)},
 			{Key: wire.MetaEntry, Value: literal(entry)},
 			{Key: wire.MetaPath, Value: "%REQ(:path)%"},
-		}},
+		}, more...)},
 	}})
 }
 

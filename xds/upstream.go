@@ -27,15 +27,18 @@ var private = []string{
 
 // privatePrefixes are whole families of such headers: ours, Envoy's, those that say
 // where the client sits, and those of a signature that an attempt before was given.
-var privatePrefixes = []string{wire.HeaderPrefix, "x-envoy-", "x-forwarded-", "x-amz-"}
+var privatePrefixes = []string{wire.HeaderPrefix, "x-envoy-", "x-forwarded-", "x-amz-", "x-amzn-"}
 
 // upstreamFilters is what each attempt at a provider runs. Everything that one
 // provider's chain sets is removed or set again by every other's.
 func upstreamFilters(in Input, v variant, custom []string) []*hcm.HttpFilter {
 	p := in.Config.Providers[v.provider]
+	if p.Translated() {
+		return bedrockFilters(in, v, custom)
+	}
 	all := []*hcm.HttpFilter{
 		filter("postern.private", &mutation.HeaderMutation{Mutations: &mutation.Mutations{
-			RequestMutations:  requestMutations(p, custom, differing(in.Config)),
+			RequestMutations:  requestMutations(p, custom, in.Config),
 			ResponseMutations: append(responseMutations(v.provider), saysModel(v)...),
 		}}),
 	}
@@ -86,7 +89,7 @@ func credentialValue(p *config.Provider, key config.Secret) string {
 	return "Bearer " + key.Reveal()
 }
 
-func requestMutations(p *config.Provider, custom []string, differing bool) []*rules.HeaderMutation {
+func requestMutations(p *config.Provider, custom []string, cfg *config.Config) []*rules.HeaderMutation {
 	var all []*rules.HeaderMutation
 	for _, family := range privatePrefixes {
 		all = append(all, removeMatching(prefix(family)))
@@ -99,8 +102,11 @@ func requestMutations(p *config.Provider, custom []string, differing bool) []*ru
 			all = append(all, remove(header))
 		}
 	}
-	if differing {
+	if differing(cfg) {
 		all = append(all, restoreForm()...)
+	}
+	if anyTranslated(cfg) {
+		all = append(all, restoreAccept()...)
 	}
 	for _, header := range names(p.Headers) {
 		all = append(all, set(header, literal(p.Headers[header])))

@@ -38,6 +38,8 @@ func (v variant) cluster() string {
 func variantOf(cfg *config.Config, entry string, target config.Target, key string, s shape) variant {
 	v := variant{provider: target.Provider, key: key, path: !s.path}
 	switch own := target.OwnName(entry); {
+	case target.Translated():
+		v.deployment = own
 	case !s.name:
 		v.to = own
 	case v.path && cfg.Providers[target.Provider].Deployments():
@@ -55,6 +57,9 @@ func variants(cfg *config.Config) []variant {
 	seen := map[string]variant{}
 	add := func(v variant) { seen[v.cluster()] = v }
 	for _, name := range usable(cfg) {
+		if cfg.Providers[name].Translated() {
+			continue // nothing can be asked of it without a model
+		}
 		for _, c := range cfg.Providers[name].Credentials() {
 			add(variant{provider: name, key: c.Place})
 		}
@@ -78,8 +83,10 @@ func variants(cfg *config.Config) []variant {
 // member is one that a group's attempts choose from: a target, with one of its
 // provider's keys.
 type member struct {
-	cluster string
-	weight  uint64
+	cluster  string
+	weight   uint64
+	provider string
+	model    string // the target's, as configured
 }
 
 // mostWeight keeps the sum of a group's weights within 32 bits.
@@ -110,7 +117,9 @@ func members(cfg *config.Config, entry string, route [][]config.Target) [][]memb
 				group = append(group, member{
 					cluster: variantOf(cfg, entry, t, c.Place, s).cluster(),
 					//nolint:gosec // validated: not negative, and at most 1e6 and 1e3
-					weight: max(1, uint64(t.Share())*uint64(c.Weight)*common/total(credentials)),
+					weight:   max(1, uint64(t.Share())*uint64(c.Weight)*common/total(credentials)),
+					provider: t.Provider,
+					model:    t.Model,
 				})
 			}
 			if len(group) == before {

@@ -24,6 +24,9 @@ const (
 	rowNative     = "Postern native"
 	rowUnmetered  = "Postern native without usage"
 	rowBeside     = "Postern native beside understood"
+	rowRefused    = "failover: first refuses"
+	rowFailing    = "failover: first says 503"
+	rowSilent     = "failover: first stalls"
 	rowFound      = "Postern found"
 	rowUnderstood = "Postern understood"
 
@@ -44,6 +47,7 @@ const (
 var baselines = []load.Baseline{
 	{Name: rowEnvoy},
 	{Name: rowUnmetered, Rows: []string{rowNative}},
+	{Name: rowNative, Rows: []string{rowRefused, rowFailing, rowSilent}},
 	{Name: rowNoop, Rows: []string{rowNoop, rowFound, rowUnderstood}},
 }
 
@@ -64,6 +68,8 @@ type laboratory struct {
 	envoy    string
 	mock     *child
 	mockAt   string             // host:port
+	failing  string             // host:port of a provider that says 503; empty until a row needs it
+	silent   string             // of one that never answers
 	gates    map[string]*shared // Posterns that rows have asked for, by their configuration
 	children []*child
 }
@@ -149,6 +155,9 @@ var rows = []row{
 	{name: rowUnmetered, make: (*laboratory).unmetered, postern: true},
 	{name: rowNative, make: (*laboratory).native, postern: true},
 	{name: rowBeside, make: (*laboratory).beside, postern: true},
+	{name: rowRefused, make: failover("bench-refused"), postern: true},
+	{name: rowFailing, make: failover("bench-failing"), postern: true},
+	{name: rowSilent, make: failover("bench-silent"), postern: true},
 	{name: rowFound, make: (*laboratory).found, postern: true},
 	{name: rowUnderstood, make: (*laboratory).understood, postern: true},
 	{name: rowEnvoyReads, make: (*laboratory).envoyReads, extra: true},

@@ -36,6 +36,7 @@ type places struct {
 	Listen, Upstream         string // host:port
 	ListenPort, UpstreamPort string
 	Folder                   string // for sockets
+	Failing, Silent          string // host:port of providers that are out of order
 }
 
 // startSelf starts this program again as one of its parts, and gives the line that
@@ -97,7 +98,7 @@ func (l *laboratory) configure(name, text string) (address string, err error) {
 	if address, err = freeAddress(); err != nil {
 		return "", err
 	}
-	p := places{Listen: address, Upstream: l.mockAt, Folder: l.folder}
+	p := places{Listen: address, Upstream: l.mockAt, Folder: l.folder, Failing: l.failing, Silent: l.silent}
 	if _, p.ListenPort, err = net.SplitHostPort(address); err != nil {
 		return "", err
 	}
