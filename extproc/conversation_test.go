@@ -1,6 +1,7 @@
 package extproc_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -162,8 +163,8 @@ func (s *script) play(t *testing.T) string {
 // that no mutation goes unread.
 func render(t *testing.T, out *strings.Builder, answer *pb.ProcessingResponse) {
 	t.Helper()
-	require.Nil(t, answer.GetDynamicMetadata())
 	require.Nil(t, answer.GetModeOverride())
+	defer renderMetadata(t, out, answer)
 	require.Nil(t, answer.GetOverrideMessageTimeout())
 	switch r := answer.GetResponse().(type) {
 	case *pb.ProcessingResponse_RequestHeaders:
@@ -181,6 +182,17 @@ func render(t *testing.T, out *strings.Builder, answer *pb.ProcessingResponse) {
 	default:
 		require.Fail(t, "an answer of another kind", "%T", r)
 	}
+}
+
+// renderMetadata writes the metadata that goes with an answer.
+func renderMetadata(t *testing.T, out *strings.Builder, answer *pb.ProcessingResponse) {
+	t.Helper()
+	if answer.GetDynamicMetadata() == nil {
+		return
+	}
+	text, err := json.Marshal(answer.GetDynamicMetadata().AsMap())
+	require.NoError(t, err)
+	fmt.Fprintf(out, "  metadata: %s\n", text)
 }
 
 func renderCommon(t *testing.T, out *strings.Builder, kind string, c *pb.CommonResponse) {
