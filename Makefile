@@ -28,7 +28,7 @@ setup: build ## Build, and fetch the pinned Envoy
 	@bin/postern envoy fetch --into $(TOOLS)/envoy >/dev/null
 
 .PHONY: test
-test: setup $(TOOLS)/python.ok ## Run all tests, with the race detector and a real Envoy
+test: setup $(TOOLS)/python.ok $(TOOLS)/prometheus.ok ## Run all tests, with the race detector and a real Envoy
 	@PYTHON=$${PYTHON:-$(PYTHON)} go test -race -timeout 15m ./...
 
 .PHONY: lint
@@ -57,11 +57,20 @@ clean: ## Remove everything that was built or installed here
 need-go:
 	@command -v go >/dev/null || { echo "Go is missing: install Go 1.26 or newer"; exit 1; }
 
-$(TOOLS)/python.ok: test/python/requirements.txt
+$(TOOLS)/python.ok: test/python/requirements.txt test/python/aws.txt
 	@command -v python3 >/dev/null || { echo "python3 is missing: install Debian's python3, python3-pip and python3-venv"; exit 1; }
 	@python3 -m venv $(TOOLS)/python || { echo "python3 has no venv: install Debian's python3-venv"; exit 1; }
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: $(addprefix -r ,$^)
 	@touch $@
+
+# Debian's package, which apt checks, unpacked: no root is needed. Without it the tests
+# that need it are skipped, and say so.
+$(TOOLS)/prometheus.ok:
+	@mkdir -p $(TOOLS)/debian && cd $(TOOLS)/debian && \
+	if command -v prometheus >/dev/null && command -v promtool >/dev/null; then touch $@; \
+	elif { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } >/dev/null 2>&1 \
+		&& dpkg-deb -x prometheus_*.deb .; then rm -f prometheus_*.deb; touch $@; \
+	else echo "prometheus is missing, and apt-get cannot download it: install Debian's package prometheus"; fi
 
 $(TOOLS)/bin/golangci-lint-$(GOLANGCI_VERSION): | need-go
 	@GOBIN=$(TOOLS)/bin GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

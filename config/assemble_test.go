@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -107,4 +109,25 @@ func TestSecretsFromParameters(t *testing.T) {
 
 	file := parse(t, document("url: 'https://x.example/v1', key: 'ssm:openai'", "", ""), Env{})
 	assert.Contains(t, file.Warnings()[0].Message, "needs AWS Parameter Store")
+}
+
+// What changed elsewhere is loaded when somebody says so.
+func TestWatchIsAskedAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "postern.yaml")
+	write(t, file, document("url: 'https://x.example/v1', key: 'ssm:key'", "", ""))
+	var value atomic.Pointer[string]
+	set := func(text string) { value.Store(&text) }
+	set("one")
+	again := make(chan struct{})
+	told := watched(t, Watcher{File: file, Again: again, Load: func(file string) (*Config, error) {
+		return LoadWith(file, func(string) (string, error) { return *value.Load(), nil })
+	}})
+	set("two")
+	again <- struct{}{}
+	n := next(t, told)
+	require.NoError(t, n.err)
+	assert.Equal(t, "two", n.config.Providers["p"].Key.Reveal())
+	again <- struct{}{}
+	again <- struct{}{} // the second is taken when the first was looked at
+	assert.Empty(t, told)
 }

@@ -45,8 +45,8 @@ type Listen struct {
 
 // TLS is a certificate and its key, PEM, by reference.
 type TLS struct {
-	Certificate Secret `json:"certificate" yaml:"certificate" jsonschema_description:"PEM chain: file:PATH or ${ENV}."`
-	Key         Secret `json:"key" yaml:"key" jsonschema_description:"PEM key: file:PATH or ${ENV}."`
+	Certificate Secret `json:"certificate" yaml:"certificate" jsonschema_description:"PEM chain: file:PATH, ${ENV} or ssm:NAME."`
+	Key         Secret `json:"key" yaml:"key" jsonschema_description:"PEM key: file:PATH, ${ENV} or ssm:NAME."`
 }
 
 // CORS names the origins whose pages may call the gate.
@@ -65,7 +65,7 @@ type Provider struct {
 	Schema     string            `json:"schema" yaml:"schema" jsonschema:"enum=openai,enum=azure,enum=bedrock" jsonschema_description:"The API form it speaks; azure is OpenAI's with Azure's paths and api-key header; bedrock is Amazon Bedrock's runtime, with AWS's default credential chain."`
 	URL        string            `json:"url,omitempty" yaml:"url,omitempty" jsonschema_description:"Base URL, as an OpenAI client would take it: https://api.openai.com/v1"`
 	Builtin    string            `json:"builtin,omitempty" yaml:"builtin,omitempty" jsonschema:"enum=demo" jsonschema_description:"A provider inside Postern: demo answers offline."`
-	Key        Secret            `json:"key,omitzero" yaml:"key,omitempty" jsonschema_description:"The credential, by reference: ${ENV} or file:PATH. Without its value the provider is left out."`
+	Key        Secret            `json:"key,omitzero" yaml:"key,omitempty" jsonschema_description:"The credential, by reference: ${ENV}, file:PATH or ssm:NAME. Without its value the provider is left out."`
 	Keys       []Key             `json:"keys,omitempty" yaml:"keys,omitempty" jsonschema:"minItems=1,maxItems=16" jsonschema_description:"Several credentials of one account, in place of key: requests are shared out by weight, and one that is refused with a key is tried with the next."`
 	APIVersion string            `json:"api_version,omitempty" yaml:"api_version,omitempty" jsonschema_description:"Azure's api-version, such as 2024-10-21. Needed unless the url ends in /openai/v1."`
 	Region     string            `json:"region,omitempty" yaml:"region,omitempty" jsonschema_description:"Bedrock's AWS region, such as us-east-1. Needed unless the url says it."`
@@ -82,7 +82,7 @@ type Provider struct {
 
 // Key is one of a provider's credentials.
 type Key struct {
-	Key    Secret `json:"key" yaml:"key" jsonschema_description:"The credential, by reference: ${ENV} or file:PATH. Without its value it is left out."`
+	Key    Secret `json:"key" yaml:"key" jsonschema_description:"The credential, by reference: ${ENV}, file:PATH or ssm:NAME. Without its value it is left out."`
 	Weight *int   `json:"weight,omitempty" yaml:"weight,omitempty" jsonschema:"minimum=1,maximum=1000" jsonschema_description:"Share among the keys; default 1."`
 }
 

@@ -55,7 +55,7 @@ func formsOf(t reflect.Type) *generator.Schema {
 			{Type: "number", ExclusiveMinimum: "0", Maximum: "1"},
 		}, Examples: []any{0.5}}
 	case reflect.TypeFor[Secret]():
-		return &generator.Schema{Type: "string", Pattern: `^(\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:.+)$`, Examples: []any{"${OPENAI_API_KEY}", "file:/run/secrets/openai"}}
+		return &generator.Schema{Type: "string", Pattern: `^(\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:.+|ssm:/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*)$`, Examples: []any{"${OPENAI_API_KEY}", "file:/run/secrets/openai"}}
 	}
 	return nil
 }

@@ -147,5 +147,7 @@ func (s *Supervisor) command(config string) *exec.Cmd {
 	if s.set.Concurrency > 0 {
 		args = append(args, "--concurrency", strconv.Itoa(s.set.Concurrency))
 	}
-	return exec.Command(s.set.Binary, args...) //nolint:gosec,noctx // Find chose it; it is drained before it is killed
+	cmd := exec.Command(s.set.Binary, args...) //nolint:gosec,noctx // Find chose it; it is drained before it is killed
+	cmd.Env = environment(os.Environ())
+	return cmd
 }

@@ -28,6 +28,7 @@ func Validate(ctx context.Context, binary string, config []byte) error {
 	//nolint:gosec // the binary is the one Find chose
 	cmd := exec.CommandContext(ctx, binary, "--mode", "validate", "-c", file,
 		"--disable-hot-restart", "--log-level", "error", "--log-format", "%l: %v")
+	cmd.Env = environment(os.Environ())
 	cmd.WaitDelay = time.Second
 	printed, err := cmd.CombinedOutput()
 	if err == nil {

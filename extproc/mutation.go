@@ -51,15 +51,26 @@ func replaced(text []byte) *pb.ProcessingResponse {
 
 // strip is the mark of a stream whose usage chunk is ours. It is shared and never
 // written to.
-var strip = &structpb.Struct{Fields: map[string]*structpb.Value{
-	wire.MetadataRequest: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
-		wire.MetadataStrip: structpb.NewBoolValue(true),
-	}}),
-}}
+var strip = structure(map[string]*structpb.Value{wire.MetadataStrip: structpb.NewBoolValue(true)})
 
-// marked has Envoy take the usage chunk out of the answer.
-func marked(out *pb.ProcessingResponse) *pb.ProcessingResponse {
-	return &pb.ProcessingResponse{Response: out.GetResponse(), DynamicMetadata: strip}
+// marked has Envoy take the usage chunk out of the answer, or send the request to the
+// groups that are left. The route is the same, and is chosen again because it is asked
+// for the first group before it is known which that is.
+func marked(out *pb.ProcessingResponse, r *Request) *pb.ProcessingResponse {
+	mark := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	if r.Strip {
+		mark.Fields[wire.MetadataRequest] = strip
+	}
+	common := out.GetRequestBody().GetResponse()
+	if r.chosen != nil {
+		mark.Fields[wire.MetadataGroups] = structpb.NewStructValue(attempts(r.chosen))
+		common = &pb.CommonResponse{
+			HeaderMutation: common.GetHeaderMutation(), BodyMutation: common.GetBodyMutation(), ClearRouteCache: true,
+		}
+	}
+	marked := bodyResponse(common)
+	marked.DynamicMetadata = mark
+	return marked
 }
 
 // lengthened is replaced for one attempt: the length is set even where the body

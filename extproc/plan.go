@@ -42,8 +42,12 @@ func stages(name string, m *config.Model, providers map[string]*config.Provider)
 	if m.Usage == config.UsageExact {
 		all = append(all, AskUsage{})
 	}
-	if to, _ := config.SharedName(name, m.UsableRoute(providers)); to != "" {
+	route := m.UsableRoute(providers)
+	if to, _ := config.SharedName(name, route); to != "" {
 		all = append(all, Rename{Pattern: name, To: to})
+	}
+	if config.Picks(route, providers) {
+		all = append(all, NewPick(name, route, providers))
 	}
 	return all
 }

@@ -29,12 +29,16 @@ func (s Rename) Apply(_ context.Context, r *Request) error {
 	if !isText {
 		return &fault.Error{Op: "extproc.rename", Kind: fault.InvalidRequest, Param: "model", Message: `"model" must be a string.`}
 	}
-	name := s.To
-	if stem, isPattern := strings.CutSuffix(s.Pattern, "*"); isPattern {
-		name = strings.Replace(s.To, "*", strings.TrimPrefix(old, stem), 1)
-	}
-	if name != old {
+	if name := renamed(s.Pattern, s.To, old); name != old {
 		r.Edit(body.Edit{Start: field.Start, End: field.End, With: body.Quote(name)})
 	}
 	return nil
+}
+
+// renamed is a name with what the pattern's * stands for in the client's own.
+func renamed(pattern, to, asked string) string {
+	if stem, isPattern := strings.CutSuffix(pattern, "*"); isPattern {
+		return strings.Replace(to, "*", strings.TrimPrefix(asked, stem), 1)
+	}
+	return to
 }

@@ -1,12 +1,13 @@
 // Package extproc understands requests: it is the service that Envoy's ext_proc
 // filters ask where a request's body must be read (to find a large body's model),
-// judged or changed (system text, validation, names).
+// judged or changed (system text, validation, names), and where one attempt's request
+// and answer are to be in a provider's own form.
 //
 // The invariant: a stream is stateless. Everything it needs came with it (the
 // lane, the configuration version its Envoy routed by, the route's entry, the
 // path and the body's length are metadata of the stream) or is looked up by that
-// version, so that any replica can serve any stream. It never connects to
-// anything, checks no key and reads no answer.
+// version, so that any replica can serve any stream. It connects to no provider and
+// checks no key; what it fetches is images of hosts that the operator named.
 //
 // A Service is safe for concurrent use; each stream has one goroutine.
 // server.go is the loop, stream.go has one method per kind of message, mutation.go
@@ -18,12 +19,16 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"sync/atomic"
+	"time"
 
 	pb "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/postern-proxy/postern/extproc/provider/images"
 )
 
 // Service is the ext_proc service.
@@ -38,6 +43,19 @@ type Service struct {
 	Log *slog.Logger
 	// Observe, if set, is told how long each stage took.
 	Observe Observer
+	// Images fetches remote images. Its zero value does.
+	Images images.Fetcher
+	// Now is the clock of what answers say; default time.Now.
+	Now func() time.Time
+
+	told atomic.Int64 // the second in which something was logged last
+}
+
+func (s *Service) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
 }
 
 // Plans finds the plan of a version; nil if it is not known (any more).

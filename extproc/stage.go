@@ -27,10 +27,13 @@ const (
 // edits, which all refer to the bytes of Body and are made together at the end.
 type Request struct {
 	Endpoint Endpoint
+	Path     string // as it came, with its query
+	Groups   string // of its route, for Pick
 	Body     []byte
 	Fields   body.Fields // of Body's top level
 	Strip    bool        // the answer's usage chunk is ours: the client did not ask for it
 	edits    []body.Edit
+	chosen   [][]wire.Member // the groups that are left, where some are not
 }
 
 // Stage is one step of understanding. An error of it ends the request; a
@@ -60,17 +63,22 @@ func (s *Service) run(ctx context.Context, stage Stage, r *Request) error {
 	if ctx.Err() != nil {
 		return fault.Wrap("extproc."+stage.Name(), fault.Unavailable, ctx.Err())
 	}
-	if s.Observe == nil {
-		return stage.Apply(ctx, r)
-	}
 	begun := time.Now()
 	err := stage.Apply(ctx, r)
+	s.observe(stage.Name(), begun, err)
+	return err
+}
+
+// observe tells how a stage went that began then.
+func (s *Service) observe(stage string, begun time.Time, err error) {
+	if s.Observe == nil {
+		return
+	}
 	outcome := "ok"
 	if err != nil {
 		outcome = fault.KindOf(err).String()
 	}
-	s.Observe(stage.Name(), outcome, time.Since(begun))
-	return err
+	s.Observe(stage, outcome, time.Since(begun))
 }
 
 // endpointOf knows an endpoint by its path, without the query.

@@ -20,13 +20,26 @@ import (
 type stream struct {
 	service *Service
 	meta    metadata.MD
-	held    int64 // bytes taken from the budget
-	done    bool  // nothing more is to be said
+	held    int64    // bytes taken from the budget
+	done    bool     // nothing more is to be said
+	attempt *attempt // LaneBedrock, once its request is made
 }
 
 func newStream(s *Service, meta metadata.MD) *stream { return &stream{service: s, meta: meta} }
 
-func (st *stream) close() {
+func (st *stream) close() { st.release() }
+
+// hold takes room for n bytes; false if there is none.
+func (st *stream) hold(n int64) bool {
+	if !st.service.Budget.take(n) {
+		return false
+	}
+	st.held += n
+	return true
+}
+
+// release gives back all the room that was taken.
+func (st *stream) release() {
 	st.service.Budget.give(st.held)
 	st.held = 0
 }
@@ -47,6 +60,10 @@ func (st *stream) handle(ctx context.Context, in *pb.ProcessingRequest) (out *pb
 		return st.requestBody(ctx, in.GetRequestBody())
 	case *pb.ProcessingRequest_RequestTrailers:
 		return continueTrailers, nil
+	case *pb.ProcessingRequest_ResponseHeaders:
+		return st.responseHeaders(in.GetResponseHeaders())
+	case *pb.ProcessingRequest_ResponseBody:
+		return st.responseBody(in.GetResponseBody())
 	default:
 		return nil, status.Error(codes.Unimplemented, "extproc: only requests are read here")
 	}
@@ -58,12 +75,10 @@ func (st *stream) requestHeaders(in *pb.HttpHeaders) (*pb.ProcessingResponse, er
 		st.done = true
 		return continueHeaders, nil
 	}
-	need := int64(copies) * st.length()
-	if !st.service.Budget.take(need) {
+	if !st.hold(int64(copies) * st.length()) {
 		return st.refuse(fault.New("extproc", fault.Unavailable,
 			"The gateway holds as many large requests as it can. Try again shortly.")), nil
 	}
-	st.held += need
 	return continueHeaders, nil
 }
 
@@ -76,6 +91,8 @@ func (st *stream) requestBody(ctx context.Context, in *pb.HttpBody) (*pb.Process
 		return st.understand(ctx, in.GetBody()), nil
 	case wire.LaneRename:
 		return st.rename(ctx, in.GetBody()), nil
+	case wire.LaneBedrock:
+		return st.translate(ctx, in.GetBody()), nil
 	default:
 		return nil, status.Error(codes.InvalidArgument, "extproc: the stream names no lane")
 	}
@@ -95,15 +112,18 @@ func (st *stream) understand(ctx context.Context, text []byte) *pb.ProcessingRes
 	if err != nil {
 		return st.refuse(&fault.Error{Op: "extproc", Kind: fault.InvalidRequest, Message: sentence(err), Cause: err})
 	}
-	r := &Request{Endpoint: endpointOf(st.value(wire.MetaPath)), Body: text, Fields: fields}
+	r := &Request{
+		Endpoint: endpointOf(st.value(wire.MetaPath)), Path: st.value(wire.MetaPath), Groups: st.value(wire.MetaGroups),
+		Body: text, Fields: fields,
+	}
 	for _, stage := range stages {
 		if err := st.service.run(ctx, stage, r); err != nil {
 			return st.refuse(err)
 		}
 	}
 	out := replaced(r.edited())
-	if r.Strip {
-		out = marked(out)
+	if r.Strip || r.chosen != nil {
+		out = marked(out, r)
 	}
 	return out
 }

@@ -36,7 +36,7 @@ type cell struct {
 	closed   time.Time // when it closed last
 	why      Class     // of the failure that opened it
 	byProbe  bool      // a probe opened it
-	unproved bool      // since it opened, a probe failed too
+	unproved bool      // the last probe since it opened first failed too
 	listed   bool      // a probe was good, ever
 
 	failing, working, refusals int // in a row: failures, good attempts, failed probes
@@ -63,7 +63,7 @@ func (c *cell) become(s State, at time.Time) {
 	c.state, c.since = s, at
 	c.failing, c.working = 0, 0
 	if s == Closed {
-		c.closed, c.window, c.refusals = at, window{}, 0
+		c.closed, c.window, c.refusals, c.unproved = at, window{}, 0, false
 	}
 }
 
@@ -78,7 +78,7 @@ func (c *cell) open(class Class, probe bool, now time.Time, s *Settings) {
 		length = min(2*length, s.OpenMax)
 	}
 	c.opens++
-	c.why, c.byProbe, c.unproved = class, probe, probe
+	c.why, c.byProbe, c.unproved = class, probe, probe || c.unproved
 	c.become(Open, now)
 	c.until = now.Add(s.spread(length))
 }
@@ -207,6 +207,7 @@ func (c *cell) probed(o *Outcome, now time.Time, s *Settings) (changed bool) {
 		case c.state == Open && c.unproved:
 			c.become(HalfOpen, now)
 		}
+		c.unproved = false
 	case Failed:
 		c.probeFailed(o, now, s)
 	case Limited, Ignored:
@@ -236,6 +237,13 @@ func (c *cell) isListed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.listed
+}
+
+// doubt notes a failed probe that changes nothing yet.
+func (c *cell) doubt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unproved = c.unproved || c.state == Open
 }
 
 // show notes a failure that changes nothing.

@@ -74,7 +74,7 @@ type keeping struct {
 }
 
 // look pushes the order if it is another. After a new configuration it is pushed in any
-// case, unless the configured order is all there ever was.
+// case: who takes it may have begun that one with an order of its own.
 func (k *keeping) look() {
 	cfg := k.Config()
 	if cfg == nil {
@@ -92,7 +92,7 @@ func (k *keeping) look() {
 	var order map[string][]int
 	order, k.memory = Order(cfg, k.Tracker.Views(), prices, k.Tracker.settings.Now(), k.memory)
 	same := maps.EqualFunc(order, k.last, slices.Equal)
-	if same && (!fresh || len(order) == 0) {
+	if same && !fresh {
 		return
 	}
 	k.last = order

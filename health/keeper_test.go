@@ -41,6 +41,8 @@ func keep(t *testing.T, cfg *config.Config) *kept {
 		require.NoError(t, <-done)
 	})
 	synctest.Wait()
+	require.Len(t, k.pushes, 1, "the first configuration is told in any case")
+	assert.Empty(t, <-k.pushes)
 	return k
 }
 
@@ -107,6 +109,7 @@ func TestAKeeperFollowsConfigurationAndPrices(t *testing.T) {
 		k.config.Store(three("order"))
 		assert.Empty(t, k.within(t, 500*time.Millisecond))
 		k.config.Store(three("order"))
+		assert.Empty(t, k.within(t, 500*time.Millisecond), "and so is the order as configured")
 		k.quiet(t, time.Minute)
 	})
 }
@@ -124,6 +127,7 @@ func TestAKeeperWaitsForAConfigurationAndNeedsNoPrices(t *testing.T) {
 		cfg.Store(three("cost"))
 		time.Sleep(time.Second)
 		several(5, failed("a", "m", Server), tracker)
+		assert.Empty(t, <-pushes)
 		assert.Equal(t, map[string][]int{"m": {1, 2, 0}}, <-pushes)
 		tracker.wake() // it ends while it gathers
 		synctest.Wait()

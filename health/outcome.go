@@ -49,10 +49,12 @@ const (
 	Other     Class = "other"
 )
 
-// wide says that a failure is the whole provider's, whichever model was asked for.
+// wide says that a failure is the whole provider's, whichever model was asked for. NoHost
+// is not: Envoy leaves a provider's address alone for each of its keys and names apart,
+// and one broken model may have brought that about.
 func (c Class) wide() bool {
 	switch c {
-	case DNS, Refused, Connect, TLS, NoHost, BadKey:
+	case DNS, Refused, Connect, TLS, BadKey:
 		return true
 	}
 	return false
@@ -61,7 +63,7 @@ func (c Class) wide() bool {
 // refuted says that a good answer to a probe, which asks for the list of models,
 // proves that a failure of this class is over. A provider can list its models and fail
 // at all of them, so of the other classes only attempts tell.
-func (c Class) refuted() bool { return c.wide() && c != NoHost }
+func (c Class) refuted() bool { return c.wide() }
 
 // Outcome is how one attempt, or one probe, ended.
 type Outcome struct {

@@ -9,8 +9,10 @@ import (
 )
 
 // Prober asks providers whether they are there (Ask), so that one that nobody uses is
-// known before it is needed, and one that came back is noticed. A provider that
-// clients' attempts tell of is left in peace. A builtin provider is not asked: it is
+// known before it is needed, and one that came back is noticed. Each is asked once at the
+// begin, so that it is known whether it has a list of models at all: one that had is
+// believed when it fails to give it. After that a provider that clients' attempts tell of
+// is left in peace. A builtin provider is not asked: it is
 // Postern itself; neither is one whose API has no list of models.
 type Prober struct {
 	Config  func() *config.Config // the version in use
@@ -71,6 +73,7 @@ type visit struct {
 	provider *config.Provider
 	next     time.Time
 	asked    time.Time // when it was last
+	fresh    bool      // it was not asked yet
 	busy     bool
 }
 
@@ -108,7 +111,7 @@ func (r *round) due(name string, its *config.Provider, now time.Time) bool {
 		r.visits[name] = v
 	}
 	if v.provider != its { // soon after the start, or a new configuration
-		v.provider = its
+		v.provider, v.fresh = its, true
 		v.next = now.Add(rand.N(min(time.Second, r.soon/4))) //nolint:gosec // so that not all are asked at one time
 	}
 	heard, troubled, opened := r.Tracker.glance(name)
@@ -120,7 +123,7 @@ func (r *round) due(name string, its *config.Provider, now time.Time) bool {
 	if v.busy || now.Before(v.next) {
 		return false
 	}
-	if !troubled && now.Sub(heard) < r.Every {
+	if !troubled && now.Sub(heard) < r.Every && !v.fresh {
 		v.next = heard.Add(r.Every)
 		return false
 	}
@@ -129,7 +132,7 @@ func (r *round) due(name string, its *config.Provider, now time.Time) bool {
 
 func (r *round) ask(ctx context.Context, name string, its *config.Provider, now time.Time) {
 	v := r.visits[name]
-	v.busy, v.asked = true, now
+	v.busy, v.asked, v.fresh = true, now, false
 	r.running++
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, r.Timeout)

@@ -282,6 +282,17 @@ func TestIdleProvidersAreAsked(t *testing.T) {
 	})
 }
 
+func TestABusyProviderIsAskedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := probing(t, three("order"), Prober{})
+		for range 60 {
+			w.tracker.Observe(good("a", "m"))
+			time.Sleep(time.Second)
+		}
+		assert.Len(t, w.times("a"), 1, "so that it is known whether it has a list")
+	})
+}
+
 func TestAnOpenProviderIsAskedSoonerAndComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := probing(t, three("order"), Prober{})
@@ -397,6 +408,7 @@ func TestARecoveredProviderIsFirstAgain(t *testing.T) {
 		}
 	}
 	require.Eventually(t, func() bool { return !view(t, tracker, "a", "").GoodAt.IsZero() }, 10*time.Second, 5*time.Millisecond)
+	assert.Empty(t, next(), "the order as configured")
 	server.Refuse()
 	assert.Equal(t, map[string][]int{"m": {1, 0}}, next())
 	require.NoError(t, server.Resume())

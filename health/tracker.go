@@ -152,10 +152,13 @@ func (t *Tracker) Observe(o Outcome) {
 
 // probed takes the answer to a probe. A list of models that was never good says only
 // what is wide: the list may be broken where the models are not, and must not keep them
-// out of use.
+// out of use. But if it gets good after that, something was mended.
 func (p *provider) probed(o *Outcome, now time.Time, s *Settings) (changed bool) {
 	if o.Result == Failed && !o.Class.wide() && !p.own.isListed() {
 		p.own.show(o, now)
+		for _, c := range p.models {
+			c.doubt()
+		}
 		return false
 	}
 	changed = p.own.probed(o, now, s)

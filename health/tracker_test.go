@@ -142,6 +142,16 @@ func TestAFailureOfTheProviderIsAllItsModels(t *testing.T) {
 	assert.Equal(t, Closed, view(t, tracker, "a", "m").State)
 }
 
+// Envoy leaves an address alone for one broken model; the provider's others may work.
+func TestNoHostIsOneModels(t *testing.T) {
+	tracker, _ := tracking(t, configure("order", map[string]groups{"m": {{to("a")}}, "n": {{to("a")}}}))
+	several(5, failed("a", "m", NoHost), tracker)
+	assert.Equal(t, Open, view(t, tracker, "a", "m").State)
+	assert.Equal(t, Closed, view(t, tracker, "a", "").State)
+	tracker.Observe(probe("a", Good, ""))
+	assert.Equal(t, Open, view(t, tracker, "a", "m").State, "a probe does not go by Envoy's way")
+}
+
 func TestALimitIsNoFailure(t *testing.T) {
 	tracker, c := tracking(t, three("order"))
 	many := Outcome{Provider: "a", Model: "m", Result: Limited, Class: TooMany}
@@ -330,6 +340,24 @@ func TestProbes(t *testing.T) {
 			{o: five(Server), own: Closed, m: Open},
 			{pass: 4 * time.Second, o: one(probe("a", Failed, Server)), own: Closed, m: Open},
 			{pass: time.Second, own: Closed, m: HalfOpen},
+		},
+		"but if it gets good then, something was mended": {
+			{o: five(Server), own: Closed, m: Open},
+			{o: one(probe("a", Failed, Server)), own: Closed, m: Open},
+			{o: one(probe("a", Good, "")), own: Closed, m: HalfOpen},
+		},
+		"what failed when it was tried is still known to have failed a probe": {
+			{o: five(Server), own: Closed, m: Open},
+			{pass: 4 * time.Second, o: one(probe("a", Failed, Server)), own: Closed, m: Open},
+			{pass: time.Second, o: one(failed("a", "m", Server)), own: Closed, m: Open},
+			{o: one(probe("a", Good, "")), own: Closed, m: HalfOpen},
+		},
+		"a probe that was good does not count twice": {
+			{o: one(probe("a", Good, "")), own: Closed, m: Closed},
+			{o: five(Server), own: Closed, m: Open},
+			{o: []Outcome{probe("a", Failed, Server), probe("a", Good, "")}, own: Closed, m: HalfOpen},
+			{o: one(failed("a", "m", Server)), own: Closed, m: Open},
+			{o: one(probe("a", Good, "")), own: Closed, m: Open},
 		},
 		"ignored ones": {
 			{o: []Outcome{probe("a", Ignored, Other), probe("a", Limited, TooMany)}, own: Closed, m: Closed},

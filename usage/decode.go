@@ -82,7 +82,7 @@ func lastAttempt(r *Request, common *data.AccessLogCommon) Attempt {
 		RequestID: r.ID, Time: r.Time.Add(begun), Provider: r.Provider, Model: r.Model, Implied: true,
 		Status: r.Status, Flags: r.Flags, Details: r.Details, Blame: r.Blame, Aborted: r.Aborted,
 		Duration: max(0, span(common.GetTimeToLastUpstreamRxByte())-begun),
-		BytesIn:  r.BytesOut, BytesOut: r.BytesIn, found: r.found,
+		BytesIn:  r.BytesOut, BytesOut: r.BytesIn, found: r.found, Nowhere: nowhere(common),
 	}
 	if r.Entry {
 		a.Route = r.Route
@@ -94,6 +94,12 @@ func lastAttempt(r *Request, common *data.AccessLogCommon) Attempt {
 		a.Duration = max(0, r.Duration-begun)
 	}
 	return a
+}
+
+// nowhere says that the attempt went to the sink.
+func nowhere(common *data.AccessLogCommon) bool {
+	at := common.GetUpstreamRemoteAddress().GetSocketAddress()
+	return at.GetPortValue() == wire.SinkPort && at.GetAddress() == wire.SinkAddress
 }
 
 // metadata reads who asked, what was read of the request and what the provider said.
@@ -152,11 +158,15 @@ func (d *Decoder) Attempt(e *data.HTTPAccessLogEntry) Attempt {
 
 		RetryAfter: clean(response.GetResponseHeaders()[headerRetry], maxID),
 	}
+	if a.Status == 0 && a.Details == "" { // of a connection that failed, this alone says how
+		a.Details = clean(common.GetUpstreamTransportFailureReason(), maxDetails)
+	}
+	a.Nowhere = nowhere(common)
 	if route, isEntry := strings.CutPrefix(clean(common.GetRouteName(), maxName), modelRoute); isEntry {
 		a.Route = route
 	}
 	a.Provider, a.Model, a.pattern = target(common.GetUpstreamCluster())
-	details := a.Details
+	details := clean(response.GetResponseCodeDetails(), maxDetails)
 	if details == "" && a.Status != 0 {
 		details = viaUpstream // an attempt's entry has details only of what went wrong
 	}

@@ -338,3 +338,50 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestAnAttemptTellsMoreThanItsRequest(t *testing.T) {
+	d := decoder(t)
+	failed := func(e *data.HTTPAccessLogEntry) {
+		e.CommonProperties.ResponseFlags = &data.ResponseFlags{UpstreamConnectionFailure: true}
+		e.CommonProperties.UpstreamTransportFailureReason = "TLS_error:|268435581\nCERTIFICATE_VERIFY_FAILED"
+		e.Response = &data.HTTPResponseProperties{}
+	}
+	a := d.Attempt(requestEntry(t, "x", failed))
+	assert.Equal(t, "gpt-4o-mini", a.Route)
+	assert.Equal(t, "TLS_error:|268435581?CERTIFICATE_VERIFY_FAILED", a.Details)
+	assert.Equal(t, Provider, a.Blame)
+	assert.False(t, a.Nowhere || a.Implied)
+
+	a = d.Attempt(requestEntry(t, "x", failed, func(e *data.HTTPAccessLogEntry) { e.CommonProperties.UpstreamRemoteAddress = sinkAddress }))
+	assert.True(t, a.Nowhere)
+
+	a = d.Attempt(requestEntry(t, "x", answered(429, viaUpstream), func(e *data.HTTPAccessLogEntry) {
+		e.CommonProperties.RouteName = "pass/openai"
+		e.Response.ResponseHeaders["retry-after"] = "12"
+	}))
+	assert.Equal(t, "12", a.RetryAfter)
+	assert.Empty(t, a.Route, "no model's entry")
+	assert.Equal(t, viaUpstream, a.Details)
+}
+
+func TestWhatARequestImpliesOfItsLastAttempt(t *testing.T) {
+	d := decoder(t)
+	r := d.Request(requestEntry(t, "x", func(e *data.HTTPAccessLogEntry) {
+		c := e.GetCommonProperties()
+		c.TimeToFirstUpstreamTxByte = durationpb.New(50 * time.Millisecond)
+		c.TimeToFirstUpstreamRxByte = durationpb.New(250 * time.Millisecond)
+		c.TimeToLastUpstreamRxByte = durationpb.New(950 * time.Millisecond)
+	}))
+	assert.True(t, r.last.Implied)
+	assert.Equal(t, "gpt-4o-mini", r.last.Route)
+	assert.Equal(t, begun.Add(50*time.Millisecond), r.last.Time)
+	assert.Equal(t, 200*time.Millisecond, r.last.FirstByte)
+	assert.Equal(t, 900*time.Millisecond, r.last.Duration)
+	r = d.Request(requestEntry(t, "x", func(e *data.HTTPAccessLogEntry) { e.CommonProperties.RouteName = "pass/openai" }))
+	assert.Empty(t, r.last.Route)
+
+	done := joiner(newClock(), 0).AddRequests([]*Request{&r})
+	require.Len(t, done, 1)
+	require.Len(t, done[0].Attempts, 1)
+	assert.True(t, done[0].Attempts[0].Implied)
+}

@@ -200,7 +200,7 @@ func (j *Joiner) settle(g *group) []*Request {
 // failed do, and its own entry tells of the last whether that one did; where it cannot
 // be known, because Envoy ended it, all are waited for.
 func (r *Request) needs() int {
-	if r.Tried > 0 && r.Status < 400 && (r.Flags == "" || r.Aborted) {
+	if r.Tried > 0 && r.Status < 300 && (r.Flags == "" || r.Aborted) {
 		return r.Tried - 1
 	}
 	return r.Tried

@@ -71,7 +71,7 @@ type Attempt struct {
 	Model     string // empty: the cluster does not say it, it is the request's
 	Status    int    // 0: no answer
 	Flags     string
-	Details   string
+	Details   string // Envoy's response code details, or why there was no connection
 	Blame     Blame
 	Aborted   bool
 	// Open says that the entry does not tell how the attempt ended, because Envoy

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/postern-proxy/postern/wire"
 )
 
 // This file reads of Envoy's messages what a Decoder asks for and passes over the
@@ -112,6 +114,8 @@ func readCommon(c *data.AccessLogCommon, f field) {
 		c.TimeToFirstDownstreamTxByte = readSpan(f.text)
 	case 12:
 		c.TimeToLastDownstreamTxByte = readSpan(f.text)
+	case 13:
+		c.UpstreamRemoteAddress = readAddress(f.text)
 	case 15:
 		c.UpstreamCluster = string(f.text)
 	case 16:
@@ -121,6 +125,8 @@ func readCommon(c *data.AccessLogCommon, f field) {
 		}
 	case 17:
 		c.Metadata = readMetadata(f.text, c.GetMetadata())
+	case 18:
+		c.UpstreamTransportFailureReason = string(f.text)
 	case 19:
 		c.RouteName = string(f.text)
 	case 21:
@@ -145,6 +151,34 @@ func readCommon(c *data.AccessLogCommon, f field) {
 		c.AccessLogType = data.AccessLogType(min(f.value, math.MaxInt32)) //nolint:gosec // bounded
 	}
 }
+
+// readAddress is sinkAddress if that is the one; of others nothing is asked.
+func readAddress(message []byte) (at *core.Address) {
+	var address []byte
+	var port uint64
+	each(message, func(f field) {
+		if f.number != 1 {
+			return
+		}
+		each(f.text, func(f field) {
+			switch f.number {
+			case 2:
+				address = f.text
+			case 3:
+				port = f.value
+			}
+		})
+	})
+	if port == wire.SinkPort && string(address) == wire.SinkAddress {
+		return sinkAddress
+	}
+	return nil
+}
+
+// sinkAddress is where attempts go that have nowhere to go. It is not changed.
+var sinkAddress = &core.Address{Address: &core.Address_SocketAddress{SocketAddress: &core.SocketAddress{
+	Address: wire.SinkAddress, PortSpecifier: &core.SocketAddress_PortValue{PortValue: wire.SinkPort},
+}}}
 
 // readLane turns the trace of the filter that finds names into the lane's tag.
 func readLane(c *data.AccessLogCommon, filter string) {

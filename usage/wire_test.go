@@ -24,6 +24,8 @@ func full(e *data.HTTPAccessLogEntry) {
 	c.CustomTags = map[string]string{"lane": "understood", "model": "m", "config": "c"}
 	c.StreamId = "stream"
 	c.UpstreamRequestAttemptCount = 7
+	c.UpstreamRemoteAddress = sinkAddress
+	c.UpstreamTransportFailureReason = "TLS_error"
 	e.Request.OriginalPath = "/v1/chat/completions"
 	e.Request.UserAgent = "somebody"
 }

@@ -36,14 +36,17 @@ const (
 // Metadata of an ext_proc stream: what Envoy says of a request before its first
 // message.
 const (
-	MetaLane    = "postern-lane"    // LaneFind, LaneUnderstand or LaneRename
+	MetaLane    = "postern-lane"    // one of the lanes
 	MetaConfig  = "postern-config"  // the configuration version
 	MetaEntry   = "postern-entry"   // the model's entry in the configuration
 	MetaPath    = "postern-path"    // the request's path
 	MetaLength  = "postern-length"  // the body's length in bytes
 	MetaRequest = "postern-request" // the request's id
-	MetaPattern = "postern-pattern" // LaneRename: the entry's name, if MetaName has a *
-	MetaName    = "postern-name"    // LaneRename: the target's name for the model
+	MetaPattern = "postern-pattern" // LaneRename, LaneBedrock: the entry's name, if MetaName has a *
+	MetaName    = "postern-name"    // LaneRename, LaneBedrock: the target's name for the model
+	MetaGroups  = "postern-groups"  // LaneUnderstand: the route's groups, where some may be left out (Groups)
+	MetaFields  = "postern-fields"  // LaneBedrock: fields that travel to the model as they are, with commas
+	MetaHosts   = "postern-hosts"   // LaneBedrock: hosts whose images are fetched, with commas
 )
 
 // The lanes of ext_proc.
@@ -51,6 +54,13 @@ const (
 	LaneFind       = "find"       // which model does a large body name
 	LaneUnderstand = "understand" // the stages of the model's entry
 	LaneRename     = "rename"     // one attempt's own name for the model
+	LaneBedrock    = "bedrock"    // one attempt at Amazon Bedrock, both ways
+)
+
+// Names of clusters: one of these, and the variant of a provider.
+const (
+	ClusterProvider = "provider/" // for the last attempt of a request
+	ClusterGuarded  = "guarded/"  // the same provider, for those before
 )
 
 // Envoy's access logs, by the names that stand in their streams, and the namespace of
@@ -60,6 +70,15 @@ const (
 	LogAttempts     = "postern.attempt" // one entry an attempt that failed
 	MetadataRequest = "postern.request" // "model", and MetadataStrip
 	MetadataStrip   = "strip"           // true: take the usage chunk out, the client did not ask for it
+	MetadataUsage   = "postern.usage"   // what the provider said: "input", "output", "total", "cached", and "failed"
+	MetadataGroups  = "postern.groups"  // the groups that a request may be sent to, in Envoy's form
+)
+
+// SinkAddress and SinkPort are where an attempt is refused at once whose provider has no
+// address that Envoy would try.
+const (
+	SinkAddress = "127.0.0.1"
+	SinkPort    = 1
 )
 
 // DetailsPrefix begins the response code details of each refusal that a service

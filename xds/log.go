@@ -34,7 +34,7 @@ func failureLog() *accesslog.AccessLog {
 	}
 	return &accesslog.AccessLog{
 		Name:   "postern.failures",
-		Filter: failed("postern.failure_log.status"),
+		Filter: failed(400, "postern.failure_log.status"),
 		ConfigType: &accesslog.AccessLog_TypedConfig{TypedConfig: pack(&stream.StdoutAccessLog{
 			AccessLogFormat: &stream.StdoutAccessLog_LogFormat{LogFormat: &core.SubstitutionFormatString{
 				Format: &core.SubstitutionFormatString_JsonFormat{JsonFormat: &structpb.Struct{Fields: fields}},

@@ -46,12 +46,12 @@ func requestLog() *accesslog.AccessLog {
 	}
 }
 
-// attemptLog writes an entry for each attempt that failed: the request's own entry
+// attemptLog writes an entry for each attempt that failed, a redirect among them: the request's own entry
 // tells of the one that did not.
 func attemptLog() *accesslog.AccessLog {
 	return &accesslog.AccessLog{
 		Name:   "postern.attempts",
-		Filter: failed("postern.attempt_log.status"),
+		Filter: failed(300, "postern.attempt_log.status"),
 		ConfigType: &accesslog.AccessLog_TypedConfig{TypedConfig: pack(&grpclog.HttpGrpcAccessLogConfig{
 			CommonConfig: usageLog(wire.LogAttempts),
 			// How long a provider wants to be left alone.
@@ -82,15 +82,15 @@ func usageCluster(socket string) *cluster.Cluster {
 	return c
 }
 
-// failed is an access log's filter: an answer of 400 and above, or anything that Envoy
-// flags. key is the runtime key that Envoy asks for and nobody sets.
-func failed(key string) *accesslog.AccessLogFilter {
+// failed is an access log's filter: an answer of a status and above, or anything that
+// Envoy flags. key is the runtime key that Envoy asks for and nobody sets.
+func failed(status uint32, key string) *accesslog.AccessLogFilter {
 	return &accesslog.AccessLogFilter{FilterSpecifier: &accesslog.AccessLogFilter_OrFilter{
 		OrFilter: &accesslog.OrFilter{Filters: []*accesslog.AccessLogFilter{
 			{FilterSpecifier: &accesslog.AccessLogFilter_StatusCodeFilter{
 				StatusCodeFilter: &accesslog.StatusCodeFilter{Comparison: &accesslog.ComparisonFilter{
 					Op:    accesslog.ComparisonFilter_GE,
-					Value: &core.RuntimeUInt32{DefaultValue: 400, RuntimeKey: key},
+					Value: &core.RuntimeUInt32{DefaultValue: status, RuntimeKey: key},
 				}},
 			}},
 			{FilterSpecifier: &accesslog.AccessLogFilter_ResponseFlagFilter{

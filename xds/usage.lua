@@ -6,6 +6,7 @@ collectgarbage("setpause", 400)
 
 local KEEP = 8192     -- bytes of an answer's end that are looked at
 local LONGEST = 2048  -- a usage object that is longer is none
+local LINE = 16384    -- a line of a stream that is longer holds none
 
 local find, sub, match, concat = string.find, string.sub, string.match, table.concat
 
@@ -57,15 +58,23 @@ local function tail(handle)
   note(handle, text)
 end
 
--- extra says that a line is the chunk that a stream has only because usage was asked.
-local function extra(line)
-  return find(line, '^data:') and find(line, '"choices"%s*:%s*%[%s*%]') and find(line, '"usage"%s*:%s*{')
+-- used says that a line of a stream tells the tokens.
+local function used(line)
+  return find(line, '"usage"', 1, true) and find(line, '^data:') and find(line, '"usage"%s*:%s*{')
 end
 
--- strip is tail for a stream, line by line. What is held back is a line that has not
--- ended, which no client can use yet.
+-- open says that the beginning of a line may become one that is taken out. All others
+-- need not wait for their end; nor does [DONE], maybe the last of all.
+local function open(line, blank)
+  if blank and line == "\r" then return true end
+  if #line < 5 then return line == sub("data:", 1, #line) end
+  return #line <= LINE and find(line, '^data:') and not find(line, '^data:%s*%[')
+end
+
+-- strip is tail for a stream, line by line. What is held back is a short line that has
+-- not ended, which no client can use yet.
 local function strip(handle)
-  local held, blank = "", false
+  local held, blank, inside = "", false, false -- inside: the line's beginning went by
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
     if length > 0 then
@@ -74,26 +83,35 @@ local function strip(handle)
       while true do
         local stop = find(text, "\n", at, true)
         if not stop then break end
-        local line = sub(text, at, stop)
-        if blank and (line == "\n" or line == "\r\n") then
-          blank = false -- the end of the event that was taken out
-        elseif extra(line) then
-          note(handle, line)
-          blank = true
+        local line, keep = sub(text, at, stop), true
+        if inside then
+          inside, blank = false, false
+        elseif blank and (line == "\n" or line == "\r\n") then
+          keep, blank = false, false -- the end of the event that was taken out
         else
           blank = false
+          if used(line) then
+            note(handle, line)
+            -- The chunk that a stream has only because usage was asked.
+            if find(line, '"choices"%s*:%s*%[%s*%]') then keep, blank = false, true end
+          end
+        end
+        if keep then
           n = n + 1
           out[n] = line
         end
         at = stop + 1
       end
       held = sub(text, at)
-      if find(held, "^data:%s*%[") then -- [DONE], maybe the last of all: nothing to wait for
-        n = n + 1
+      if held ~= "" and (inside or not open(held, blank)) then
+        n, inside = n + 1, true
         out[n] = held
         held = ""
       end
       chunk:setBytes(concat(out, "", 1, n))
+    elseif held ~= "" then -- the end, and what was held back is the last line
+      chunk:setBytes(held)
+      held = ""
     end
   end
 end
@@ -107,7 +125,10 @@ function envoy_on_response(handle)
   if headers:get(":status") ~= "200" or headers:get("content-encoding") then return end
   if stream then
     local request = handle:streamInfo():dynamicMetadata():get("postern.request")
-    if request and request["strip"] then return strip(handle) end
+    if request and request["strip"] then
+      headers:remove("content-length") -- it may become shorter
+      return strip(handle)
+    end
   end
   tail(handle)
 end

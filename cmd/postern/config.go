@@ -45,15 +45,19 @@ func (f *storeFlags) sit(cmd *cobra.Command) (*desk, error) {
 		return nil, err
 	}
 	d := &desk{cmd: cmd, store: store}
-	if d.state, err = store.Active(cmd.Context()); err != nil && !errors.Is(err, ssm.ErrNothing) {
-		return nil, err
+	d.state, err = store.Active(cmd.Context())
+	if errors.Is(err, set.ErrForm) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s: a push or a rollback writes it anew\n", err)
 	}
-	return d, nil
+	if errors.Is(err, ssm.ErrNothing) || errors.Is(err, set.ErrForm) {
+		d.state, err = store.Recover(cmd.Context())
+	}
+	return d, err
 }
 
 // active is the set in force; nil if there is none.
 func (d *desk) active() (*ssm.Set, error) {
-	if d.state.Version == 0 {
+	if d.state.Set == "" {
 		return nil, nil //nolint:nilnil // no set is no failure
 	}
 	return d.store.Read(d.cmd.Context(), d.state.Set, nil)
@@ -62,7 +66,7 @@ func (d *desk) active() (*ssm.Set, error) {
 // set is the set that a person names, or the one in force.
 func (d *desk) set(name string) (*ssm.Set, error) {
 	if name == "" {
-		if d.state.Version == 0 {
+		if d.state.Set == "" {
 			return nil, fmt.Errorf("%s: %w", d.store.Tree.Active(), ssm.ErrNothing)
 		}
 		return d.active()

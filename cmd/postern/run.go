@@ -122,6 +122,9 @@ func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) err
 	}
 	defer g.close()
 	g.source = source
+	if err := g.meters.registry.Register(sourceMetrics{g}); err != nil {
+		return err
+	}
 	return g.stay(ctx, flags, binary, out)
 }
 

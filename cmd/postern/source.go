@@ -7,8 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/postern-proxy/postern/config"
@@ -170,3 +174,59 @@ func printParameters(out io.Writer, s *ssm.Status) {
 		fmt.Fprintf(out, "  last answer  %s ago\n", time.Since(s.Asked).Round(time.Second))
 	}
 }
+
+// sourceMetrics are the metrics of the configuration's source.
+type sourceMetrics struct{ gate *gate }
+
+var (
+	inForce = prometheus.NewDesc("postern_configuration_info",
+		"1 for the configuration in force; set is its name in Parameter Store.", []string{"version", "set"}, nil)
+	notTaken = prometheus.NewDesc("postern_configuration_refused",
+		"1 for each file or parameter that keeps a newer configuration from being in force.", []string{"place"}, nil)
+	askedAt = prometheus.NewDesc("postern_configuration_answered_timestamp_seconds",
+		"When Parameter Store last answered.", nil, nil)
+)
+
+// Describe names the metrics.
+func (sourceMetrics) Describe(out chan<- *prometheus.Desc) {
+	out <- inForce
+	out <- notTaken
+	out <- askedAt
+}
+
+// Collect gives their values.
+func (m sourceMetrics) Collect(out chan<- prometheus.Metric) {
+	var status ssm.Status
+	if m.gate.source.status != nil {
+		status = *m.gate.source.status()
+	}
+	out <- prometheus.MustNewConstMetric(inForce, prometheus.GaugeValue, 1, m.gate.config.Load().Version, status.Set)
+	if !status.Asked.IsZero() {
+		out <- prometheus.MustNewConstMetric(askedAt, prometheus.GaugeValue, float64(status.Asked.UnixMilli())/1000)
+	}
+	if last := m.gate.lastError.Load(); last != nil {
+		for _, place := range placesOf(*last) {
+			out <- prometheus.MustNewConstMetric(notTaken, prometheus.GaugeValue, 1, place)
+		}
+	}
+}
+
+// placesOf are the files and parameters that an error begins its lines with, each once
+// and without the line numbers; a few of them.
+func placesOf(text string) []string {
+	const few = 10
+	var places []string
+	for line := range strings.Lines(text) {
+		place, _, ok := strings.Cut(line, ": ")
+		place = lineNumbers.ReplaceAllString(place, "")
+		if !ok || strings.Contains(place, " ") {
+			place = "unknown"
+		}
+		if !slices.Contains(places, place) && len(places) < few {
+			places = append(places, place)
+		}
+	}
+	return places
+}
+
+var lineNumbers = regexp.MustCompile(`(:[0-9]+)+$`)

@@ -24,10 +24,10 @@ type providerReport struct {
 	LimitedUntil time.Time    `json:"limited_until,omitzero"` // until when it wants to be left alone (429)
 	Error        health.Class `json:"error,omitempty"`        // why it failed last
 	ErrorAt      time.Time    `json:"error_at,omitzero"`
-	GoodAt       time.Time    `json:"good_at,omitzero"`            // when it answered last, a client or a probe
-	FirstByte    float64      `json:"first_byte_ms,omitempty"`     // average, in milliseconds
+	GoodAt       time.Time    `json:"good_at,omitzero"`              // when it answered last, a client or a probe
+	FirstByte    float64      `json:"first_byte_ms,omitempty"`       // average, in milliseconds
 	PerToken     float64      `json:"ms_per_output_token,omitempty"` // likewise
-	Probe        *probeReport `json:"probe,omitempty"`             // of a provider itself; missing: it was not asked
+	Probe        *probeReport `json:"probe,omitempty"`               // of a provider itself; missing: it was not asked
 }
 
 // probeReport is how a provider answered when it was asked last.
@@ -205,7 +205,8 @@ func wrapped(notes []string, width int) []string {
 	return lines
 }
 
-// clip is a text of at most so many letters, none of which a terminal would obey.
+// clip is a text of at most so many letters. Names are printable: a configuration holds
+// no others.
 func clip(text string, most int) string {
 	letters := []rune(text)
 	if len(letters) > most {

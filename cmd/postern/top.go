@@ -23,12 +23,13 @@ func topCommand() *cobra.Command {
 				var s usage.Snapshot
 				return s, ask(ctx, at.data, "/top", &s)
 			}
-			if !once {
-				return usage.Watch{Out: cmd.OutOrStdout(), Fetch: fetch, Size: terminal}.Run(cmd.Context())
-			}
+			// A gate that does not run is said at once; one that stops later may come back.
 			snapshot, err := fetch(cmd.Context())
 			if err != nil {
 				return err
+			}
+			if !once && term.IsTerminal(int(os.Stdout.Fd())) {
+				return usage.Watch{Out: cmd.OutOrStdout(), Fetch: fetch, Size: terminal}.Run(cmd.Context())
 			}
 			width, height := terminal()
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), usage.Top(snapshot, width, height))
@@ -36,7 +37,7 @@ func topCommand() *cobra.Command {
 		},
 	}
 	at.addDataTo(cmd)
-	cmd.Flags().BoolVar(&once, "once", false, "print the table once")
+	cmd.Flags().BoolVar(&once, "once", false, "print the table once, as where it does not go to a terminal")
 	return cmd
 }
 

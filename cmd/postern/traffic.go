@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,15 +18,39 @@ import (
 
 func trafficCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "traffic", Short: "Say and change how requests are split between providers"}
-	cmd.AddCommand(setTrafficCommand(), showTrafficCommand())
+	cmd.AddCommand(setTrafficCommand(), orderTrafficCommand(), showTrafficCommand())
 	return cmd
 }
 
 // trafficFlags are the flags of both.
 type trafficFlags struct {
 	storeFlags
-	file   string
-	source string
+	file     string
+	source   string
+	takeOver bool
+}
+
+// edit changes the route of a model in a text and nothing else; at leads to the route.
+type edit struct {
+	model  string
+	change func(text []byte, at []string) ([]byte, error)
+	what   string // for people
+}
+
+// apply changes a route where the configuration lies.
+func (f *trafficFlags) apply(cmd *cobra.Command, e edit) error {
+	stored, err := f.fromStore()
+	if err != nil {
+		return err
+	}
+	if stored {
+		return f.changeStored(cmd, e)
+	}
+	return f.changeFile(cmd, e)
+}
+
+func (f *trafficFlags) addTakeOverTo(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.takeOver, "take-over", false, "go on though somebody else's change was begun and broken off")
 }
 
 func (f *trafficFlags) addAllTo(cmd *cobra.Command) {
@@ -48,7 +73,6 @@ func (f *trafficFlags) fromStore() (bool, error) {
 func setTrafficCommand() *cobra.Command {
 	var flags trafficFlags
 	var group int
-	var takeOver bool
 	cmd := &cobra.Command{
 		Use:   "set MODEL PROVIDER=WEIGHT…",
 		Short: "Change the weights of one group of a model's route, and nothing else",
@@ -63,46 +87,68 @@ func setTrafficCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			stored, err := flags.fromStore()
-			if err != nil {
-				return err
-			}
-			if stored {
-				return setStored(cmd, flags, args[0], group, weights, takeOver)
-			}
-			return setInFile(cmd, flags, args[0], group, weights)
+			return flags.apply(cmd, edit{model: args[0], what: sayWeights(args[0], weights), change: func(text []byte, at []string) ([]byte, error) {
+				return set.Reweigh(text, at, group, weights)
+			}})
 		},
 	}
 	flags.addAllTo(cmd)
 	cmd.Flags().IntVar(&group, "group", 0, "which group of the route, from 1; 0 is the one that has these providers")
-	cmd.Flags().BoolVar(&takeOver, "take-over", false, "go on though somebody else's change was begun and broken off")
+	flags.addTakeOverTo(cmd)
 	return cmd
 }
 
-// setInFile changes the weights in a file: at once, and only if the result is valid.
-func setInFile(cmd *cobra.Command, flags trafficFlags, model string, group int, weights set.Weights) error {
-	file, err := filepath.EvalSymlinks(flags.file)
+func orderTrafficCommand() *cobra.Command {
+	var flags trafficFlags
+	cmd := &cobra.Command{
+		Use:     "order MODEL GROUP…",
+		Short:   "Change the order in which the groups of a model's route are tried",
+		Example: "  postern traffic order gpt-4o 2 1 --env prod",
+		Args:    cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			order := make([]int, 0, len(args)-1)
+			for _, arg := range args[1:] {
+				number, err := strconv.Atoi(arg)
+				if err != nil {
+					return fmt.Errorf("%q is no group: they are counted from 1", arg)
+				}
+				order = append(order, number)
+			}
+			what := config.Path("models", args[0]) + " groups " + strings.Join(args[1:], " ")
+			return flags.apply(cmd, edit{model: args[0], what: what, change: func(text []byte, at []string) ([]byte, error) {
+				return set.Reorder(text, at, order)
+			}})
+		},
+	}
+	flags.addAllTo(cmd)
+	flags.addTakeOverTo(cmd)
+	return cmd
+}
+
+// changeFile changes a route in a file: at once, and only if the result is valid.
+func (f *trafficFlags) changeFile(cmd *cobra.Command, e edit) error {
+	file, err := filepath.EvalSymlinks(f.file)
 	if err != nil {
-		return fmt.Errorf("the file %s cannot be read", flags.file)
+		return fmt.Errorf("the file %s cannot be read", f.file)
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("the file %s cannot be read", flags.file)
+		return fmt.Errorf("the file %s cannot be read", f.file)
 	}
-	changed, err := set.Reweigh(text, []string{"models", model, "route"}, group, weights)
+	changed, err := e.change(text, []string{"models", e.model, "route"})
 	if err != nil {
-		return fmt.Errorf("%s: %w", flags.file, err)
+		return fmt.Errorf("%s: %w", f.file, err)
 	}
-	env := config.Environment(filepath.Dir(flags.file))
-	env.Parameter = flags.lookup().Get(cmd.Context())
-	cfg, err := config.Parse(flags.file, changed, env)
+	env := config.Environment(filepath.Dir(f.file))
+	env.Parameter = f.lookup().Get(cmd.Context())
+	cfg, err := config.Parse(f.file, changed, env)
 	if err != nil {
 		return theirProblems(cmd, err)
 	}
 	if err := replaceFile(file, changed); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s (version %s)\n", flags.file, sayWeights(model, weights), cfg.Version)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s (version %s)\n", f.file, e.what, cfg.Version)
 	return err
 }
 
@@ -139,9 +185,9 @@ func sayWeights(model string, weights set.Weights) string {
 	return config.Path("models", model) + " " + strings.Join(words, " ")
 }
 
-// setStored pushes a set that differs from the one in force in one part.
-func setStored(cmd *cobra.Command, flags trafficFlags, model string, group int, weights set.Weights, takeOver bool) error {
-	d, err := flags.sit(cmd)
+// changeStored pushes a set that differs from the one in force in one part.
+func (f *trafficFlags) changeStored(cmd *cobra.Command, e edit) error {
+	d, err := f.sit(cmd)
 	if err != nil {
 		return err
 	}
@@ -150,16 +196,16 @@ func setStored(cmd *cobra.Command, flags trafficFlags, model string, group int, 
 		return theirProblems(cmd, err)
 	}
 	parts := slices.Clone(found.Parts)
-	i := slices.IndexFunc(parts, func(p set.Part) bool { return p.Section == "models" && p.Entry == model })
+	i := slices.IndexFunc(parts, func(p set.Part) bool { return p.Section == "models" && p.Entry == e.model })
 	if i < 0 {
-		return fmt.Errorf("set %s has no entry models.%s", found.ID, model)
+		return fmt.Errorf("set %s has no entry %s", found.ID, config.Path("models", e.model))
 	}
-	changed, err := set.Reweigh([]byte(parts[i].Text), []string{"route"}, group, weights)
+	changed, err := e.change([]byte(parts[i].Text), []string{"route"})
 	if err != nil {
 		return fmt.Errorf("%s: %w", found.Where(d.store)(parts[i].Key()), err)
 	}
 	if string(changed) == parts[i].Text {
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "nothing to change: set %s has these weights\n", found.ID)
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "nothing to change: set %s has it so\n", found.ID)
 		return err
 	}
 	parts[i].Text = string(changed)
@@ -169,7 +215,7 @@ func setStored(cmd *cobra.Command, flags trafficFlags, model string, group int, 
 	}
 	return d.put(found, ssm.Draft{
 		Kind: "traffic", Parts: parts, Version: cfg.Version, Base: found.Meta.Base,
-		What: sayWeights(model, weights), TakeOver: takeOver,
+		What: e.what, TakeOver: f.takeOver,
 	})
 }
 

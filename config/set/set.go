@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -56,6 +57,9 @@ func (n NewerError) Error() string {
 	return fmt.Sprintf("%s: was written by a newer Postern (format %d, this one reads up to %d): update this one", n.Parameter, n.Format, Format)
 }
 
+// ErrForm is a value that no Postern wrote.
+var ErrForm = errors.New("is not what Postern writes there")
+
 // Decode reads the JSON value of a parameter into a Pointer, Meta or Record. Its
 // format is judged first: a newer one may have any form.
 func Decode(parameter, value string, into any) error {
@@ -65,12 +69,12 @@ func Decode(parameter, value string, into any) error {
 	err := json.Unmarshal([]byte(value), &head)
 	switch {
 	case err != nil || head.Postern < 1:
-		return fmt.Errorf("%s: is not what Postern writes there", parameter)
+		return fmt.Errorf("%s: %w", parameter, ErrForm)
 	case head.Postern > Format:
 		return NewerError{parameter, head.Postern}
 	}
 	if err := json.Unmarshal([]byte(value), into); err != nil {
-		return fmt.Errorf("%s: is not what Postern writes there", parameter)
+		return fmt.Errorf("%s: %w", parameter, ErrForm)
 	}
 	return nil
 }

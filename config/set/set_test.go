@@ -136,3 +136,19 @@ func TestTree(t *testing.T) {
 		assert.Error(t, bad.Check(), bad)
 	}
 }
+
+// A set written by hand may hold a real key; nobody sees it.
+func TestMasked(t *testing.T) {
+	parts := []set.Part{
+		{Section: "providers", Entry: "a", Text: "key: sk-real\nurl: https://x.example\n"},
+		{Section: "providers", Entry: "b", Text: "# stays\nkey: ssm:b\n"},
+		{Section: "providers", Entry: "c", Text: "keys: [{key: sk-real}, {key: \"${C}\"}]\n"},
+		{Section: "listen", Text: "tls: {certificate: file:a, key: sk-real"},
+	}
+	shown := set.Document(set.Masked(parts))
+	assert.NotContains(t, shown, "sk-real")
+	assert.Contains(t, shown, "# stays")
+	assert.Contains(t, shown, "${C}")
+	assert.Contains(t, shown, "https://x.example")
+	assert.Contains(t, shown, "not shown: this is not YAML")
+}

@@ -89,6 +89,21 @@ func TestParseWeights(t *testing.T) {
 	assert.Error(t, err)
 }
 
+func FuzzReorder(f *testing.F) {
+	f.Add([]byte(routes))
+	f.Add([]byte("models: {m: {route:\n  - - a\n  - - b\n  - |\n    x\n}}"))
+	f.Add([]byte("models:\n  m:\n    route:\n      - [{system: |\n  x\n }]\n      - [a]\n      - [b]\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		changed, err := set.Reorder(text, []string{"models", "m", "route"}, []int{3, 1, 2})
+		if err != nil {
+			return
+		}
+		if _, err = set.Reorder(changed, []string{"models", "m", "route"}, []int{2, 3, 1}); err != nil {
+			t.Errorf("it cannot be taken back: %v", err)
+		}
+	})
+}
+
 func FuzzReweigh(f *testing.F) {
 	f.Add([]byte(routes))
 	f.Add([]byte("models: {m: {route: [[{provider: a}]]}}"))
@@ -98,4 +113,40 @@ func FuzzReweigh(f *testing.F) {
 			t.Error("a change that left nothing")
 		}
 	})
+}
+
+func TestReorder(t *testing.T) {
+	at := []string{"models", "m", "route"}
+	text, err := set.Reorder([]byte(routes), at, []int{3, 1, 2})
+	require.NoError(t, err)
+	assert.Contains(t, string(text), `    route:   # keep this
+      - [{provider: demo}, {"provider": azure}]
+      - [{provider: openai, weight: 90}, {provider: bedrock, model: é, weight: 10}]   # and this
+
+      - - provider: demo   # home
+          model: x
+        - provider: "bedrock"
+          weight: 3  # three
+  twice:`)
+	back, err := set.Reorder(text, at, []int{2, 3, 1})
+	require.NoError(t, err)
+	assert.Equal(t, routes, string(back))
+	part, err := set.Reorder([]byte("route:\n  - [{provider: a}]\n  - [{provider: b}]"), []string{"route"}, []int{2, 1})
+	require.NoError(t, err)
+	assert.Equal(t, "route:\n  - [{provider: b}]\n  - [{provider: a}]", string(part))
+	for why, try := range map[string]struct {
+		model string
+		order []int
+	}{
+		"the route has 3 groups":          {"m", []int{1, 2}},
+		"has 3 groups: name each once":    {"m", []int{1, 1, 2}},
+		"has 3 groups":                    {"m", []int{1, 2, 4}},
+		"there is no models.none":         {"none", []int{1}},
+		"not stand on lines of their own": {"alias", []int{2, 1}},
+	} {
+		_, err := set.Reorder([]byte(routes), at[:0:0], try.order)
+		require.Error(t, err)
+		_, err = set.Reorder([]byte(routes), []string{"models", try.model, "route"}, try.order)
+		require.ErrorContains(t, err, why)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -118,6 +119,24 @@ func (s *Store) History(ctx context.Context) ([]set.Record, error) {
 	return records, nil
 }
 
+// Recover is the state to start from where the pointer is gone or says nothing, so that
+// it can be written again: no set is in force, and the numbers go on from the history.
+func (s *Store) Recover(ctx context.Context) (State, error) {
+	var state State
+	name := s.Tree.Active()
+	values, wrong := s.get(ctx, []string{name}, false)
+	if err := wrong[name]; err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return state, err
+	}
+	state.Version = values[name].Version
+	records, err := s.History(ctx)
+	for _, r := range records {
+		state.Change = max(state.Change, r.Change)
+		state.Last = max(state.Last, set.Number(r.Set))
+	}
+	return state, err
+}
+
 // Previous is the set to go back to: the newest of those that were in force and are
 // older than the one in force now, so that going back twice goes back two steps.
 func (s *Store) Previous(ctx context.Context, now State) (string, error) {
@@ -129,7 +148,8 @@ func (s *Store) Previous(ctx context.Context, now State) (string, error) {
 	for _, r := range records {
 		for _, id := range []string{r.Set, r.From} {
 			wasInForce := id == r.From || r.Change <= now.Change
-			if wasInForce && id != "" && set.Number(id) < set.Number(now.Set) && set.Number(id) > set.Number(best) {
+			older := now.Set == "" || set.Number(id) < set.Number(now.Set)
+			if wasInForce && older && id != "" && set.Number(id) > set.Number(best) {
 				best = id
 			}
 		}

@@ -58,7 +58,7 @@ func (s *Store) Active(ctx context.Context) (State, error) {
 		return State{}, err
 	}
 	if set.Number(state.Set) == 0 {
-		return State{}, fmt.Errorf("%s: names no set", name)
+		return State{}, fmt.Errorf("%s: %w: it names no set", name, set.ErrForm)
 	}
 	return state, nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/stretchr/testify/assert"
@@ -226,6 +227,38 @@ func TestGoingBack(t *testing.T) {
 	require.Error(t, err)
 	fifth := h.push(limited("5/s"))
 	assert.Equal(t, 5, set.Number(fifth.Set), "a number is never used twice")
+}
+
+// A pointer that somebody removed or spoiled can be written again, and the numbers go
+// on. A clock that runs behind changes the order of nothing.
+func TestThePointerCanBeWrittenAnew(t *testing.T) {
+	h := newHouse(t)
+	for i := range 3 {
+		h.push(limited(fmt.Sprintf("%d/s", i+1)))
+	}
+	for name, spoil := range map[string]func(){
+		"removed": func() { h.remove(h.store.Tree.Active()) },
+		"spoiled": func() { h.put(h.store.Tree.Active(), "what?", types.ParameterTypeString) },
+	} {
+		records, err := h.store.History(t.Context())
+		require.NoError(t, err)
+		spoil()
+		state, err := h.store.Recover(t.Context())
+		require.NoError(t, err, name)
+		assert.Equal(t, records[0].Change, state.Change)
+		id, err := h.store.Previous(t.Context(), state)
+		require.NoError(t, err)
+		assert.Equal(t, 3, set.Number(id), "the newest that was in force")
+		record, err := h.store.Put(t.Context(), state, nil, ssm.Draft{Kind: "rollback", Set: id, Now: time.Now().Add(-48 * time.Hour)})
+		require.NoError(t, err)
+		assert.Equal(t, records[0].Change+1, record.Change)
+		now, _ := h.state()
+		assert.Equal(t, id, now.Set)
+		records, err = h.store.History(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, record.Change, records[0].Change, "the newest, though its clock says otherwise")
+	}
+	assert.Equal(t, 4, set.Number(h.push(limited("9/s")).Set))
 }
 
 func TestOldSetsGo(t *testing.T) {

@@ -38,6 +38,8 @@ func TestFailover(t *testing.T) {
 					s.Reset()
 					require.NoError(t, s.Resume())
 				}
+				// So that no failures in a row have it left alone.
+				require.Equal(t, "first", h.ask(t, clientOf(t, false, nil), chatPath, chatBody("pair", "")).Header.Get("X-Postern-Provider"))
 				prepare()
 				response := h.ask(t, clientOf(t, false, nil), chatPath, chatBody("pair", c))
 				text := read(t, response)

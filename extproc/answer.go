@@ -1,0 +1,130 @@
+package extproc
+
+import (
+	"strconv"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	process "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	pb "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/postern-proxy/postern/extproc/provider/bedrock"
+	"github.com/postern-proxy/postern/fault"
+	"github.com/postern-proxy/postern/wire"
+)
+
+// Messages of an attempt at a provider of another form. Those that are variables are
+// shared and never written to.
+var (
+	// continueResponse waits for the whole answer.
+	continueResponse = &pb.ProcessingResponse{Response: &pb.ProcessingResponse_ResponseHeaders{
+		ResponseHeaders: &pb.HeadersResponse{},
+	}}
+	// pieces has the answer come in pieces from now on.
+	pieces = &pb.ProcessingResponse{
+		Response: &pb.ProcessingResponse_ResponseHeaders{ResponseHeaders: &pb.HeadersResponse{
+			Response: &pb.CommonResponse{HeaderMutation: &pb.HeaderMutation{
+				SetHeaders:    []*core.HeaderValueOption{header("content-type", bedrock.StreamType), header("cache-control", "no-cache")},
+				RemoveHeaders: []string{"content-length", "content-encoding"},
+			}},
+		}},
+		ModeOverride: &process.ProcessingMode{
+			RequestHeaderMode:  process.ProcessingMode_SEND,
+			RequestBodyMode:    process.ProcessingMode_BUFFERED,
+			ResponseHeaderMode: process.ProcessingMode_SEND,
+			ResponseBodyMode:   process.ProcessingMode_STREAMED,
+		},
+	}
+)
+
+// called sends a request on as the provider's: everything of it that an attempt before
+// may have changed is set.
+func called(path string, text []byte) *pb.ProcessingResponse {
+	return bodyResponse(&pb.CommonResponse{
+		HeaderMutation: &pb.HeaderMutation{SetHeaders: []*core.HeaderValueOption{
+			header(":path", path), header("content-type", "application/json"), header("content-length", strconv.Itoa(len(text))),
+		}},
+		BodyMutation: &pb.BodyMutation{Mutation: &pb.BodyMutation_Body{Body: text}},
+	})
+}
+
+// piece is a piece of a stream in place of the provider's; it may be empty.
+func piece(text []byte) *pb.ProcessingResponse {
+	return &pb.ProcessingResponse{Response: &pb.ProcessingResponse_ResponseBody{
+		ResponseBody: &pb.BodyResponse{Response: &pb.CommonResponse{
+			BodyMutation: &pb.BodyMutation{Mutation: &pb.BodyMutation_Body{Body: text}},
+		}},
+	}}
+}
+
+// whole is a whole answer in place of the provider's.
+func whole(r bedrock.Reply) *pb.ProcessingResponse {
+	return &pb.ProcessingResponse{
+		Response:        &pb.ProcessingResponse_ResponseBody{ResponseBody: &pb.BodyResponse{Response: replied(r)}},
+		DynamicMetadata: saidBy(r),
+	}
+}
+
+// wholeAtHeaders is the same for an answer of the provider's that has no body.
+func wholeAtHeaders(r bedrock.Reply) *pb.ProcessingResponse {
+	common := replied(r)
+	common.Status = pb.CommonResponse_CONTINUE_AND_REPLACE
+	return &pb.ProcessingResponse{
+		Response:        &pb.ProcessingResponse_ResponseHeaders{ResponseHeaders: &pb.HeadersResponse{Response: common}},
+		DynamicMetadata: saidBy(r),
+	}
+}
+
+func replied(r bedrock.Reply) *pb.CommonResponse {
+	m := &pb.HeaderMutation{
+		SetHeaders:    []*core.HeaderValueOption{header(":status", strconv.Itoa(r.Status)), header("content-length", strconv.Itoa(len(r.Body)))},
+		RemoveHeaders: []string{"content-encoding", "retry-after"},
+	}
+	for _, h := range r.Header {
+		m.SetHeaders = append(m.SetHeaders, header(h.Name, h.Value))
+		if h.Name == "retry-after" {
+			m.RemoveHeaders = m.RemoveHeaders[:1]
+		}
+	}
+	return &pb.CommonResponse{
+		HeaderMutation: m,
+		BodyMutation:   &pb.BodyMutation{Mutation: &pb.BodyMutation_Body{Body: r.Body}},
+	}
+}
+
+func saidBy(r bedrock.Reply) *structpb.Struct {
+	if r.Usage == nil {
+		return said(bedrock.Usage{}, false, nil)
+	}
+	return said(*r.Usage, true, nil)
+}
+
+// said is what the access log is told of an answer: its tokens, and that it failed after
+// it had begun with a 200. It is nil where there is nothing to tell.
+func said(used bedrock.Usage, known bool, failure error) *structpb.Struct {
+	fields := map[string]*structpb.Value{}
+	if known {
+		fields["input"] = structpb.NewNumberValue(float64(used.Prompt()))
+		fields["output"] = structpb.NewNumberValue(float64(used.Output))
+		fields["total"] = structpb.NewNumberValue(float64(used.Total()))
+		if used.Cache {
+			fields["cached"] = structpb.NewNumberValue(float64(used.CacheRead))
+		}
+	}
+	if failure != nil {
+		fields["failed"] = structpb.NewStringValue(fault.KindOf(failure).String())
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	return &structpb.Struct{Fields: map[string]*structpb.Value{wire.MetadataUsage: structure(fields)}}
+}
+
+// contentLength is an answer's announced length; 0 if it is not announced.
+func contentLength(header map[string]string) int64 {
+	n, err := strconv.ParseInt(header["content-length"], 10, 64)
+	if err != nil || n < 0 || n > maxBody {
+		return 0
+	}
+	return n
+}

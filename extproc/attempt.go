@@ -1,0 +1,196 @@
+package extproc
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	pb "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/postern-proxy/postern/extproc/body"
+	"github.com/postern-proxy/postern/extproc/provider/bedrock"
+	"github.com/postern-proxy/postern/fault"
+	"github.com/postern-proxy/postern/wire"
+)
+
+// attempt is one attempt at a provider of another form, from its request to the end of
+// its answer.
+type attempt struct {
+	asked  bedrock.Asked
+	status int
+	header map[string]string
+	stream *bedrock.Stream // nil: the answer comes whole
+	told   bool            // its tokens
+}
+
+// imagesWithin is how long all images of a request may take: less than Envoy waits for
+// a message.
+const imagesWithin = 8 * time.Second
+
+// translate makes a request in the provider's form, for one attempt. The body is the
+// client's at each of them.
+func (st *stream) translate(ctx context.Context, text []byte) *pb.ProcessingResponse {
+	begun := time.Now()
+	call, err := bedrock.Request(bedrock.Input{
+		Path: st.value(wire.MetaPath), Body: text, Model: st.model(text),
+		Settings: bedrock.Settings{Fields: st.list(wire.MetaFields), Images: st.images(ctx)},
+	})
+	st.service.observe("bedrock", begun, err)
+	if err != nil {
+		return st.refuse(err)
+	}
+	st.attempt = &attempt{asked: call.Asked}
+	st.done = false // its answer is to come
+	return called(call.Path, call.Body)
+}
+
+// model is the provider's id of the model.
+func (st *stream) model(text []byte) string {
+	name, pattern := st.value(wire.MetaName), st.value(wire.MetaPattern)
+	if pattern == "" {
+		return name
+	}
+	fields, err := body.Scan(text)
+	if err != nil {
+		return name // what is wrong with the body is said by who reads it next
+	}
+	return renamed(pattern, name, modelOf(&Request{Body: text, Fields: fields}))
+}
+
+// list is a value that is a list.
+func (st *stream) list(key string) []string {
+	text := st.value(key)
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
+}
+
+// images fetches images of the hosts that the operator named; nil where there are none.
+// They take room in the budget as bodies do.
+func (st *stream) images(ctx context.Context) func(string) ([]byte, error) {
+	hosts := st.list(wire.MetaHosts)
+	if len(hosts) == 0 {
+		return nil
+	}
+	deadline := time.Now().Add(imagesWithin)
+	return func(address string) ([]byte, error) {
+		ctx, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		image, err := st.service.Images.Fetch(ctx, address, hosts)
+		if err != nil {
+			return nil, err
+		}
+		if !st.hold(int64(copies) * int64(len(image))) {
+			return nil, fault.New("extproc", fault.Unavailable, "")
+		}
+		return image, nil
+	}
+}
+
+// responseHeaders decides how the answer comes: a stream in pieces, all else whole.
+func (st *stream) responseHeaders(in *pb.HttpHeaders) (*pb.ProcessingResponse, error) {
+	a := st.attempt
+	if a == nil {
+		return nil, status.Error(codes.Unimplemented, "extproc: only requests are read here")
+	}
+	st.release() // the request is on its way
+	a.read(in.GetHeaders())
+	switch {
+	case a.streams():
+		a.stream = bedrock.NewStream(a.asked, st.service.now(), st.value(wire.MetaRequest))
+		if in.GetEndOfStream() {
+			st.done = true
+			return a.empty(a.stream.Write(nil, true)), nil
+		}
+		return pieces, nil
+	case in.GetEndOfStream():
+		st.done = true
+		return wholeAtHeaders(st.answer(nil)), nil
+	}
+	if need := int64(copies) * contentLength(a.header); !st.hold(need) {
+		return nil, status.Error(codes.ResourceExhausted, "extproc: no room for an answer")
+	}
+	return continueResponse, nil
+}
+
+// read keeps what is needed of the headers. Envoy forwards no others.
+func (a *attempt) read(headers *core.HeaderMap) {
+	a.header = make(map[string]string, len(headers.GetHeaders()))
+	for _, h := range headers.GetHeaders() {
+		value := h.GetValue()
+		if raw := h.GetRawValue(); len(raw) > 0 {
+			value = string(raw)
+		}
+		a.header[h.GetKey()] = value
+	}
+	for _, digit := range a.header[":status"] {
+		a.status = a.status*10 + int(digit-'0')
+	}
+}
+
+// streams says that the answer is a stream, as was asked.
+func (a *attempt) streams() bool {
+	kind, _, _ := strings.Cut(a.header["content-type"], ";")
+	return a.asked.Operation == bedrock.ConverseStream && a.status == http.StatusOK &&
+		strings.EqualFold(strings.TrimSpace(kind), "application/vnd.amazon.eventstream")
+}
+
+// responseBody translates a piece of a stream, or a whole answer.
+func (st *stream) responseBody(in *pb.HttpBody) (*pb.ProcessingResponse, error) {
+	a := st.attempt
+	switch {
+	case a == nil || a.header == nil:
+		return nil, status.Error(codes.Unimplemented, "extproc: only requests are read here")
+	case a.stream == nil:
+		st.done = true
+		return whole(st.answer(in.GetBody())), nil
+	}
+	st.done = in.GetEndOfStream()
+	out := piece(a.stream.Write(in.GetBody(), in.GetEndOfStream()))
+	if a.stream.Done() && !a.told {
+		a.told = true
+		used, known := a.stream.Usage()
+		out.DynamicMetadata = said(used, known, a.stream.Err())
+		st.tell(a.stream.Err(), a.stream.Odd())
+	}
+	return out, nil
+}
+
+// empty is a stream that ended with its headers.
+func (a *attempt) empty(text []byte) *pb.ProcessingResponse {
+	return wholeAtHeaders(bedrock.Reply{
+		Status: http.StatusOK, Header: []bedrock.Header{{Name: "content-type", Value: bedrock.StreamType}},
+		Body: text, Err: a.stream.Err(),
+	})
+}
+
+// answer translates a whole answer.
+func (st *stream) answer(text []byte) bedrock.Reply {
+	a, begun := st.attempt, time.Now()
+	reply := bedrock.Answer(a.asked, a.status, func(name string) string { return a.header[name] }, text,
+		st.service.now(), st.value(wire.MetaRequest))
+	st.service.observe("bedrock-answer", begun, reply.Err)
+	st.tell(reply.Err, reply.Odd)
+	return reply
+}
+
+// tell logs what is the operator's matter, or a mistake of ours, and what no client is
+// told: at most one a second. What a provider is too busy for, and what is wrong with a
+// request, is neither.
+func (st *stream) tell(err error, odd string) {
+	kind := fault.KindOf(err)
+	if err == nil && odd == "" || err != nil && (kind == fault.RateLimited || kind == fault.InvalidRequest) {
+		return
+	}
+	now, last := time.Now().Unix(), st.service.told.Load()
+	if now == last || !st.service.told.CompareAndSwap(last, now) {
+		return
+	}
+	st.service.Log.Warn("a provider's answer", "request", st.value(wire.MetaRequest), "model", st.value(wire.MetaName),
+		"error", err, "stop_reason", odd)
+}

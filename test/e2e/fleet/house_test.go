@@ -1,0 +1,256 @@
+package fleet_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/postern-proxy/postern/envoy/envoytest"
+	"github.com/postern-proxy/postern/test/authority"
+	fake "github.com/postern-proxy/postern/test/fake/openai"
+	"github.com/postern-proxy/postern/test/gate"
+	"github.com/postern-proxy/postern/xds"
+)
+
+const (
+	patience = 30 * time.Second
+	glance   = 20 * time.Millisecond
+)
+
+// process is one that a test runs.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (p *process) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(text)
+}
+
+func (p *process) printed() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
+}
+
+// start runs a program until the test ends.
+func start(t *testing.T, name string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(name, args...), done: make(chan struct{})}
+	p.cmd.Env = gate.Environment(t)
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	require.NoError(t, p.cmd.Start())
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.stop(t, syscall.SIGTERM)
+		if t.Failed() {
+			t.Logf("%s %s printed:\n%.8000s", filepath.Base(name), strings.Join(args, " "), p.printed())
+		}
+		if strings.Contains(p.printed(), "DATA RACE") {
+			t.Errorf("the race detector spoke:\n%s", p.printed())
+		}
+	})
+	return p
+}
+
+func (p *process) stop(t *testing.T, how syscall.Signal) {
+	t.Helper()
+	_ = p.cmd.Process.Signal(how)
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		t.Errorf("%s did not stop:\n%s", p.cmd.Path, p.printed())
+	}
+}
+
+// host is a machine of the fleet: an Envoy and its sidecar.
+type host struct {
+	cluster  string
+	address  string
+	services string
+	certs    string
+	files    authority.Files
+	envoy    *process
+}
+
+// house is a control plane with its fleet.
+type house struct {
+	folder, data, address string
+	files                 authority.Files
+	authority             *authority.Authority
+	provider              *fake.Server
+	serve                 *process
+	hosts                 map[string]*host
+	key                   string
+	env                   []string
+	t                     *testing.T // whose end stops the processes
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	envoytest.Binary(t) // or skip
+	a := authority.New(t)
+	h := &house{
+		folder: t.TempDir(), data: t.TempDir(), address: gate.FreeAddress(t), authority: a,
+		files: a.Write(t, t.TempDir(), "127.0.0.1"), provider: fake.Start(t), hosts: map[string]*host{},
+		env: gate.Environment(t), t: t,
+	}
+	for _, cluster := range []string{"edge", "core"} {
+		one := &host{cluster: cluster, address: gate.FreeAddress(t), certs: t.TempDir()}
+		services, err := os.MkdirTemp("", "fleet-") // the paths of sockets are short
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = os.RemoveAll(services) })
+		one.services = services
+		one.files = a.Write(t, one.certs, cluster+".example")
+		h.hosts[cluster] = one
+	}
+	h.write(t, "first")
+	h.run()
+	h.key = h.await(t, filepath.Join(h.data, "keys", "development.key"))
+	for _, one := range h.hosts {
+		h.furnish(t, one)
+	}
+	return h
+}
+
+// document is a configuration whose provider calls itself a name.
+func (h *house) document(name string) string {
+	edge, core := h.hosts["edge"], h.hosts["core"]
+	return fmt.Sprintf(`
+listen: {address: "127.0.0.1:1"}
+providers:
+  one: {schema: openai, url: %q, headers: {X-Push: %q}}
+  secret: {schema: openai, url: %q}
+models:
+  small: {route: [[{provider: one}]]}
+  large: {route: [[{provider: secret}]]}
+  kind: {route: [[{provider: one}]], system: Be kind.}
+views:
+  edge: {models: [small, kind], listen: {address: %q}, services: %q, clients: [edge.example]}
+  core: {listen: {address: %q}, services: %q}
+`, h.provider.URL()+"/v1", name, h.provider.URL()+"/v1", edge.address, edge.services, core.address, core.services)
+}
+
+func (h *house) write(t *testing.T, name string) {
+	t.Helper()
+	file := filepath.Join(h.folder, "postern.yaml")
+	require.NoError(t, os.WriteFile(file+".new", []byte(h.document(name)), 0o600))
+	require.NoError(t, os.Rename(file+".new", file))
+}
+
+// run starts the control plane.
+func (h *house) run() {
+	h.t.Helper()
+	h.serve = start(h.t, gate.Binary(h.t), "serve", "--config", filepath.Join(h.folder, "postern.yaml"), "--data", h.data,
+		"--metrics", "", "--fleet", h.address, "--fleet-cert", h.files.Certificate, "--fleet-key", h.files.Key, "--fleet-ca", h.files.Authorities)
+}
+
+// furnish starts a host's sidecar, makes the bootstrap and starts its Envoy.
+func (h *house) furnish(t *testing.T, one *host) {
+	t.Helper()
+	start(t, gate.Binary(t), "sidecar", "--cluster", one.cluster, "--config", filepath.Join(h.folder, "postern.yaml"),
+		"--data", t.TempDir(), "--metrics", "")
+	h.await(t, filepath.Join(one.services, "trust.pem"))
+	into := t.TempDir()
+	made := start(t, gate.Binary(t), "bootstrap", "--node", "host-"+one.cluster, "--cluster", one.cluster, "--control-plane", h.address,
+		"--cert", one.files.Certificate, "--key", one.files.Key, "--ca", one.files.Authorities,
+		"--admin", filepath.Join(one.services, "admin.sock"), "--into", into)
+	<-made.done
+	require.Zero(t, made.cmd.ProcessState.ExitCode(), made.printed())
+	one.envoy = start(t, envoytest.Binary(t), "-c", filepath.Join(into, "bootstrap.json"), "--disable-hot-restart", "--concurrency", "1", "-l", "warning")
+	require.Eventually(t, func() bool {
+		a, err := one.ask(t, h.key, http.MethodGet, "/v1/models", "")
+		return err == nil && a.status == http.StatusOK
+	}, patience, glance, "the Envoy of %s does not serve:\n%s", one.cluster, one.envoy.printed())
+}
+
+// await waits for a file and gives its text.
+func (h *house) await(t *testing.T, file string) string {
+	t.Helper()
+	var text []byte
+	require.Eventually(t, func() bool {
+		var err error
+		text, err = os.ReadFile(file)
+		return err == nil && len(text) > 0
+	}, patience, glance, "%s does not come", file)
+	return strings.TrimSpace(string(text))
+}
+
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (o *host) ask(t *testing.T, key, method, path, body string) (reply, error) {
+	t.Helper()
+	request, err := http.NewRequest(method, "http://"+o.address+path, strings.NewReader(body))
+	require.NoError(t, err)
+	request.Header.Set("Authorization", "Bearer "+key)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := gate.Client().Do(request)
+	if err != nil {
+		return reply{}, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	return reply{status: response.StatusCode, header: response.Header, body: string(text)}, err
+}
+
+func (h *house) chat(t *testing.T, cluster, model string) reply {
+	t.Helper()
+	a, err := h.hosts[cluster].ask(t, h.key, http.MethodPost, "/v1/chat/completions",
+		fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"Hello"}]}`, model))
+	require.NoError(t, err)
+	return a
+}
+
+// status is what the control plane says of its Envoys.
+func (h *house) status(t *testing.T) (s xds.Status, ok bool) {
+	t.Helper()
+	cmd := exec.Command(gate.Binary(t), "status", "--json", "--data", h.data)
+	cmd.Env = h.env
+	text, _ := cmd.Output() // it fails where not all is well
+	var said struct {
+		Envoy xds.Status `json:"envoy"`
+	}
+	err := json.Unmarshal(text, &said)
+	return said.Envoy, err == nil
+}
+
+// current says that both Envoys are connected and have the version that is offered.
+func (h *house) current(t *testing.T) bool {
+	t.Helper()
+	s, ok := h.status(t)
+	if !ok || len(s.Envoys) != len(h.hosts) {
+		return false
+	}
+	for _, e := range s.Envoys {
+		if e.State(s.Offered, time.Now()) != "current" {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,130 @@
+package usage_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/tidwall/gjson"
+
+	fake "github.com/postern-proxy/postern/test/fake/openai"
+	"github.com/postern-proxy/postern/test/gate"
+)
+
+// house is a gate before one provider, and the log of what it did.
+type house struct {
+	*gate.Gate
+	provider *fake.Server
+	config   string
+	journal  string
+}
+
+// open starts a house. Model "plain" is native, "exact" asks each stream for its usage
+// and takes it out again, and "any-*" is every name that begins so. more goes behind the
+// configuration.
+func open(t *testing.T, more string) *house {
+	t.Helper()
+	h := &house{provider: fake.Start(t, fake.WithBodiesUpTo(256)), journal: filepath.Join(t.TempDir(), "usage.jsonl")}
+	h.config = fmt.Sprintf(`
+listen: {address: "{{address}}"}
+providers:
+  one: {schema: openai, url: %q}
+models:
+  plain: {route: [[{provider: one}]]}
+  exact: {route: [[{provider: one}]], usage: exact}
+  any-*: {route: [[{provider: one}]]}
+prices:
+  one/plain: {input: 1, output: 3}
+  one/exact: {input: 1, output: 3}
+%s`, h.provider.URL()+"/v1", more)
+	h.Gate = gate.Start(t, gate.Settings{Config: h.config, Args: []string{"--usage-log", h.journal}})
+	return h
+}
+
+// lines are the usage log's.
+func (h *house) lines(t *testing.T) []gjson.Result {
+	t.Helper()
+	text, err := os.ReadFile(h.journal)
+	require.NoError(t, err)
+	var all []gjson.Result
+	for line := range strings.Lines(string(text)) {
+		if strings.HasSuffix(line, "\n") { // or it is being written
+			require.True(t, gjson.Valid(line), line)
+			all = append(all, gjson.Parse(line))
+		}
+	}
+	return all
+}
+
+// with are the lines of a request id, as soon as there are so many.
+func (h *house) with(t *testing.T, id string, count int) []gjson.Result {
+	t.Helper()
+	var found []gjson.Result
+	require.Eventually(t, func() bool {
+		found = found[:0]
+		for _, line := range h.lines(t) {
+			if line.Get("id").String() == id {
+				found = append(found, line)
+			}
+		}
+		return len(found) >= count
+	}, 20*time.Second, 20*time.Millisecond, "no record of %s", id)
+	require.Len(t, found, count)
+	return found
+}
+
+// scrape is what /metrics gives.
+func (h *house) scrape(t *testing.T) string {
+	t.Helper()
+	response, err := gate.Client().Get("http://" + h.Metrics + "/metrics")
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return string(text)
+}
+
+// ask sends a chat and gives the answer's bytes; err is how reading them ended.
+func (h *house) ask(t *testing.T, id, model, more string) (*http.Response, []byte, error) {
+	t.Helper()
+	body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"one two three"}]%s}`, model, more)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL+"/v1/chat/completions", strings.NewReader(body))
+	require.NoError(t, err)
+	request.Header.Set("Authorization", "Bearer "+h.Key)
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Accept-Encoding", "identity") // net/http would unpack what it asked for
+	request.Header.Set("X-Request-Id", id)
+	response, err := gate.Client().Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	return response, answer, err
+}
+
+// raw sends a chat with header lines as they are; the status is 0 if the connection
+// was closed without an answer.
+func (h *house) raw(t *testing.T, header string) int {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", h.Address, 10*time.Second)
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.SetDeadline(time.Now().Add(20*time.Second)))
+	body := `{"model":"plain","messages":[{"role":"user","content":"hello"}]}`
+	_, _ = fmt.Fprintf(c, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
+		"Content-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n%s\r\n\r\n%s", h.Key, len(body), header, body)
+	response, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, response.Body)
+	return response.StatusCode
+}
