@@ -25,7 +25,7 @@ const mostAnswer = 4 << 20
 // askable says that a provider can be asked for its models, and may be: it has an
 // address and a path for them.
 func askable(p *config.Provider) bool {
-	return p != nil && p.Probe != config.ProbeOff && p.Builtin == "" && p.Endpoint() != nil && p.Usable() && !p.Deployments()
+	return p != nil && p.Probe != config.ProbeOff && p.Builtin == "" && p.Endpoint() != nil && p.Usable() && !p.Deployments() && !p.Translated()
 }
 
 // Ask asks a provider for its list of models and says what that means. Only the status

@@ -103,7 +103,7 @@ func (s *Server) enter(cluster string, names []string) error {
 	}
 	on.users++
 	if v := s.viewOf(cluster); on.current == nil && v.Snapshot != nil {
-		return s.set(context.Background(), on, v.Snapshot, 0)
+		return s.set(s.life, on, v.Snapshot, 0)
 	}
 	return nil
 }

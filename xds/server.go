@@ -28,6 +28,7 @@ type Server struct {
 	grpc     *grpc.Server
 	status   *status
 	stop     context.CancelFunc
+	life     context.Context //nolint:containedctx // of what happens because an Envoy said something, not a caller
 	stopOnce sync.Once
 
 	fleetCache cache.SnapshotCache // by cluster
@@ -55,6 +56,7 @@ func NewServer(log *slog.Logger) *Server {
 		cache:      cache.NewSnapshotCache(true, everyNode{}, nil),
 		status:     newStatus(log),
 		stop:       cancel,
+		life:       ctx,
 		fleetCache: cache.NewSnapshotCache(true, byCluster{}, nil),
 		fleet:      newStatus(log),
 		shelves:    map[string]*shelf{},

@@ -130,7 +130,7 @@ func (s *Server) heard(cluster string) {
 		return
 	}
 	if on.hearing.took(on.cluster(), on.next) {
-		s.told(s.ripe(context.Background(), on))
+		s.told(s.ripe(s.life, on))
 	}
 }
 

@@ -119,19 +119,28 @@ func printStatus(out io.Writer, r report) {
 		fmt.Fprintf(out, "last change    refused: %s\n", r.LastError)
 	}
 	printParameters(out, r.Parameters)
-	if len(r.Envoy.Envoys) == 0 {
+	printEnvoys(out, r.Envoy)
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(out, "warning        %s\n", warning)
+	}
+	printMetrics(out, r)
+	printProviders(out, r, time.Now())
+}
+
+// printEnvoys says how the Envoys are: one in a line, a fleet as a table.
+func printEnvoys(out io.Writer, s xds.Status) {
+	switch {
+	case len(s.Envoys)+len(s.Gone) > 1:
+		fmt.Fprint(out, s.Table(time.Now()))
+		return
+	case len(s.Envoys) == 0:
 		fmt.Fprintln(out, "envoy          none is connected")
 	}
-	for _, e := range r.Envoy.Envoys {
+	for _, e := range s.Envoys {
 		fmt.Fprintf(out, "envoy          %s, connected %s, routes %s\n",
 			e.Node, time.Since(e.Since).Round(time.Second), e.Accepted["RouteConfiguration"])
 		for _, refusal := range e.Refused {
 			fmt.Fprintf(out, "  refused by Envoy  %s %s: %s\n", refusal.Type, refusal.Version, refusal.Reason)
 		}
 	}
-	for _, warning := range r.Warnings {
-		fmt.Fprintf(out, "warning        %s\n", warning)
-	}
-	printMetrics(out, r)
-	printProviders(out, r, time.Now())
 }

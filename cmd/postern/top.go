@@ -32,7 +32,8 @@ func topCommand() *cobra.Command {
 				return usage.Watch{Out: cmd.OutOrStdout(), Fetch: fetch, Size: terminal}.Run(cmd.Context())
 			}
 			width, height := terminal()
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), usage.Top(snapshot, width, height))
+			// A line less, so that the prompt behind it moves nothing out of sight.
+			_, err = fmt.Fprint(cmd.OutOrStdout(), usage.Top(snapshot, width, height-1))
 			return err
 		},
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -162,14 +161,6 @@ func providers(groups [][]aim) []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// edit replaces the characters of a line.
-type edit struct {
-	line, column int // from 1; columns in characters
-	length       int // in bytes
-	text         string
-	lineEnd      bool // at the end of the line instead
-}
-
 func weigh(group []aim, weights Weights) ([]edit, error) {
 	used := map[string]int{}
 	var edits []edit
@@ -224,78 +215,6 @@ func (a aim) weigh(weight int) (edit, error) {
 	return edit{}, fmt.Errorf("the target %s is not written plainly: edit the text by hand", a.provider)
 }
 
-// editor applies edits to a text.
-type editor struct {
-	text  []byte
-	lines []int // where each begins
-}
-
-func newEditor(text []byte) *editor {
-	e := &editor{text: text, lines: []int{0}}
-	for i, c := range text {
-		if c == '\n' {
-			e.lines = append(e.lines, i+1)
-		}
-	}
-	return e
-}
-
-// offset is where a character stands, in bytes.
-func (e *editor) offset(line, column int) (int, error) {
-	if line < 1 || line > len(e.lines) {
-		return 0, errors.New("the text has a place that cannot be edited")
-	}
-	at := e.lines[line-1]
-	for range column - 1 {
-		if at >= len(e.text) {
-			return 0, errors.New("the text has a place that cannot be edited")
-		}
-		_, size := utf8.DecodeRune(e.text[at:])
-		at += size
-	}
-	return at, nil
-}
-
-// end is where a line ends, without its newline.
-func (e *editor) end(line int) int {
-	end := len(e.text)
-	if line < len(e.lines) {
-		end = e.lines[line] - 1
-	}
-	if end > 0 && e.text[end-1] == '\r' {
-		end--
-	}
-	return end
-}
-
-// apply makes the edits, the last first, so that the places of the others stay.
-func (e *editor) apply(edits []edit) ([]byte, error) {
-	type change struct {
-		at, length int
-		text       string
-	}
-	var changes []change
-	for _, edit := range edits {
-		at, err := e.offset(edit.line, max(edit.column, 1))
-		if err != nil {
-			return nil, err
-		}
-		if edit.lineEnd {
-			at = e.end(edit.line)
-		}
-		changes = append(changes, change{at, edit.length, edit.text})
-	}
-	slices.SortFunc(changes, func(a, b change) int { return b.at - a.at })
-	text := slices.Clone(e.text)
-	for _, c := range changes {
-		if c.at+c.length > len(text) {
-			return nil, errors.New("the text has a place that cannot be edited")
-		}
-		text = slices.Concat(text[:c.at], []byte(c.text), text[c.at+c.length:])
-	}
-	return text, nil
-}
-
 // ParseWeights reads openai=50 bedrock=50.
 func ParseWeights(args []string) (Weights, error) {
 	weights := Weights{}
@@ -315,94 +234,3 @@ func ParseWeights(args []string) (Weights, error) {
 	}
 	return weights, nil
 }
-
-// Reorder changes the order of a route's groups: order names them, from 1, in their new
-// order, all of them. Each group keeps its lines and its comments; a route whose groups
-// do not stand on lines of their own is edited by hand.
-func Reorder(text []byte, at []string, order []int) ([]byte, error) {
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil || len(document.Content) != 1 {
-		return nil, errors.New("the text is not YAML")
-	}
-	route, err := find(document.Content[0], at)
-	if err != nil {
-		return nil, err
-	}
-	groups := len(route.Content)
-	if sorted := slices.Sorted(slices.Values(order)); route.Kind != yaml.SequenceNode || !slices.Equal(sorted, counted(groups)) {
-		return nil, fmt.Errorf("the route has %d groups: name each once, such as 2 1", groups)
-	}
-	e := newEditor(text)
-	begins := make([]int, groups+1)
-	for i, group := range route.Content {
-		begins[i] = group.Line
-		if route.Style&yaml.FlowStyle != 0 || i > 0 && begins[i] == begins[i-1] || !strings.HasPrefix(strings.TrimSpace(e.line(group.Line)), "- ") {
-			return nil, errors.New("the groups do not stand on lines of their own: edit the text by hand")
-		}
-	}
-	begins[groups] = last(route.Content[groups-1]) + 1
-	var moved strings.Builder
-	for _, number := range order {
-		for line := begins[number-1]; line < begins[number]; line++ {
-			moved.WriteString(e.line(line) + "\n")
-		}
-	}
-	from, to := e.lines[begins[0]-1], e.end(begins[groups]-1)
-	changed := slices.Concat(text[:from], []byte(strings.TrimSuffix(moved.String(), "\n")), text[to:])
-	if err := reordered(text, changed, at, order); err != nil {
-		return nil, err
-	}
-	return changed, nil
-}
-
-// reordered says when a new text is anything but the old one with its groups in
-// another order: a text may be written in ways that lines do not tell.
-func reordered(before, after []byte, at []string, order []int) error {
-	var whole [2]any
-	var routes [2][]any
-	for i, text := range [][]byte{before, after} {
-		if err := yaml.Unmarshal(text, &whole[i]); err != nil {
-			return errors.New("the groups are written in a way that cannot be moved: edit the text by hand")
-		}
-		value := whole[i]
-		for j, step := range at {
-			mapping, _ := value.(map[string]any)
-			value = mapping[step]
-			if j == len(at)-1 {
-				routes[i], _ = value.([]any)
-				delete(mapping, step)
-			}
-		}
-	}
-	if len(routes[0]) != len(order) {
-		return errors.New("the route is written in a way that cannot be changed: edit the text by hand")
-	}
-	moved := make([]any, 0, len(order))
-	for _, number := range order {
-		moved = append(moved, routes[0][number-1])
-	}
-	if !reflect.DeepEqual(moved, routes[1]) || !reflect.DeepEqual(whole[0], whole[1]) {
-		return errors.New("the groups are written in a way that cannot be moved: edit the text by hand")
-	}
-	return nil
-}
-
-func counted(n int) []int {
-	numbers := make([]int, n)
-	for i := range numbers {
-		numbers[i] = i + 1
-	}
-	return numbers
-}
-
-// last is the last line that a node has something on.
-func last(n *yaml.Node) int {
-	line := n.Line
-	for _, child := range n.Content {
-		line = max(line, last(child))
-	}
-	return line
-}
-
-// line is the text of a line, from 1, without its end.
-func (e *editor) line(number int) string { return string(e.text[e.lines[number-1]:e.end(number)]) }

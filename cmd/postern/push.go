@@ -1,0 +1,159 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/config/set"
+	"github.com/postern-proxy/postern/config/ssm"
+)
+
+// pushFlags are the flags of push.
+type pushFlags struct {
+	storeFlags
+	base     string
+	tier     string
+	dryRun   bool
+	takeOver bool
+}
+
+func pushConfigCommand() *cobra.Command {
+	var flags pushFlags
+	cmd := &cobra.Command{
+		Use:   "push FILE",
+		Short: "Put a file in force for an environment, unless anything is wrong with it",
+		Long: "Put a file in force for an environment: all that is wrong with it is said first, and then\n" +
+			"nothing is changed. With --base the file is an overlay: its entries replace or extend those\n" +
+			"in force in another environment, and an entry without a value takes one out.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return push(cmd, flags, args[0]) },
+	}
+	flags.addTo(cmd)
+	cmd.Flags().StringVar(&flags.base, "base", "", "the environment whose configuration the file is laid over")
+	cmd.Flags().StringVar(&flags.tier, "tier", "standard", "standard (4 KiB a parameter) or advanced (8 KiB, which costs money)")
+	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "say what would change, and change nothing")
+	cmd.Flags().BoolVar(&flags.takeOver, "take-over", false, "go on though somebody else's change was begun and broken off")
+	return cmd
+}
+
+func push(cmd *cobra.Command, flags pushFlags, file string) error {
+	d, err := flags.sit(cmd)
+	if err != nil {
+		return err
+	}
+	switch flags.tier {
+	case "standard":
+	case "advanced":
+		d.store.Limit = ssm.Advanced
+	default:
+		return fmt.Errorf("--tier is standard or advanced, not %q", flags.tier)
+	}
+	parts, cfg, err := d.document(file, flags.base)
+	if err == nil {
+		err = d.store.Check(parts)
+	}
+	if err != nil {
+		return theirProblems(cmd, err)
+	}
+	for _, w := range cfg.Warnings() {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
+	}
+	checked, err := checkByEnvoy(cmd, cfg)
+	if err != nil {
+		return err
+	}
+	// What is in force may be beyond reading; that is a reason to push, not one not to.
+	old, err := d.active()
+	if err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: the set in force cannot be read: %s\n", err)
+		old = nil
+	}
+	changes := set.Diff(partsOf(old), parts)
+	if old != nil && len(changes) == 0 {
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "nothing to push: set %s is the same\n", old.ID)
+		return err
+	}
+	d.sayRestart(old, cfg)
+	if flags.dryRun {
+		return printDiff(cmd.OutOrStdout(), changes)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s is valid: version %s; %s\n", file, cfg.Version, checked)
+	draft := ssm.Draft{Kind: "push", Parts: parts, Version: cfg.Version, What: set.Summary(changes, 400), TakeOver: flags.takeOver}
+	if flags.base != "" {
+		draft.Base = flags.base
+	}
+	return d.put(old, draft)
+}
+
+func partsOf(s *ssm.Set) []set.Part {
+	if s == nil {
+		return nil
+	}
+	return s.Parts
+}
+
+// sayRestart says before a push what will wait for a restart.
+func (d *desk) sayRestart(old *ssm.Set, next *config.Config) {
+	if old == nil {
+		return
+	}
+	before, err := d.store.Config(d.cmd.Context(), old.Parts, config.Environment("."), old.Where(d.store))
+	if err != nil {
+		return // the next one is judged, not this
+	}
+	if _, moved := next.WithDoorsOf(before); moved || (before.Listen.TLS == nil) != (next.Listen.TLS == nil) {
+		fmt.Fprintln(d.cmd.ErrOrStderr(), "note: listen.address (of views too) and switching listen.tls on or off take effect when a gate is started again; the rest at once")
+	}
+}
+
+func rollbackConfigCommand() *cobra.Command {
+	var flags storeFlags
+	var force, takeOver bool
+	cmd := &cobra.Command{
+		Use:   "rollback [SET]",
+		Short: "Put the set before the one in force back in force, or the one that is named",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := flags.sit(cmd)
+			if err != nil {
+				return err
+			}
+			return d.rollback(strings.Join(args, ""), force, takeOver)
+		},
+	}
+	flags.addTo(cmd)
+	cmd.Flags().BoolVar(&force, "force", false, "even if the set is not valid on this machine; a gate that finds it invalid keeps what it has")
+	cmd.Flags().BoolVar(&takeOver, "take-over", false, "go on though somebody else's change was begun and broken off")
+	return cmd
+}
+
+func (d *desk) rollback(name string, force, takeOver bool) (err error) {
+	ctx := d.cmd.Context()
+	var id string
+	if name == "" {
+		id, err = d.store.Previous(ctx, d.state)
+	} else {
+		id, err = d.store.Find(ctx, name)
+	}
+	if err != nil {
+		return err
+	}
+	if id == d.state.Set {
+		return fmt.Errorf("set %s is in force already", id)
+	}
+	found, err := d.store.Read(ctx, id, nil)
+	if err != nil {
+		return theirProblems(d.cmd, err) // what is not whole no gate would take
+	}
+	if _, err := d.store.Config(ctx, found.Parts, config.Environment("."), found.Where(d.store)); err != nil && !force {
+		return theirProblems(d.cmd, err)
+	}
+	what := "back to " + id
+	if old, err := d.active(); err == nil {
+		what += ": " + set.Summary(set.Diff(partsOf(old), found.Parts), 400)
+	}
+	return d.put(nil, ssm.Draft{Kind: "rollback", Set: id, What: what, TakeOver: takeOver})
+}
