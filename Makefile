@@ -69,7 +69,7 @@ $(TOOLS)/prometheus.ok:
 	@mkdir -p $(TOOLS)/debian && cd $(TOOLS)/debian && \
 	if command -v prometheus >/dev/null && command -v promtool >/dev/null; then touch $@; \
 	elif { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } >/dev/null 2>&1 \
-		&& dpkg-deb -x prometheus_*.deb .; then rm -f prometheus_*.deb; touch $@; \
+		&& dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin; then rm -f prometheus_*.deb; touch $@; \
 	else echo "prometheus is missing, and apt-get cannot download it: install Debian's package prometheus"; fi
 
 $(TOOLS)/bin/golangci-lint-$(GOLANGCI_VERSION): | need-go

@@ -78,11 +78,11 @@ func TestPartsOfNothing(t *testing.T) {
 func TestSecretsFromParameters(t *testing.T) {
 	parts := []Part{
 		part("{schema: openai, url: 'https://x.example/v1', key: 'ssm:openai'}", "providers", "p"),
-		part("{schema: openai, url: 'https://x.example/v1', key: 'ssm:/shared/key'}", "providers", "q"),
+		part("{schema: openai, url: 'https://x.example/v1', key: 'ssm:/team/key'}", "providers", "q"),
 		part("{schema: openai, url: 'https://x.example/v1', key: 'ssm:openai'}", "providers", "r"),
 		part("route: [[{provider: p}]]", "models", "*"),
 	}
-	assert.ElementsMatch(t, []string{"openai", "/shared/key"}, Parameters(parts, Env{}))
+	assert.ElementsMatch(t, []string{"openai", "/team/key"}, Parameters(parts, Env{}))
 
 	values := map[string]string{"openai": secretValue + "\n"}
 	env := Env{Parameter: func(name string) (string, error) {
@@ -97,7 +97,7 @@ func TestSecretsFromParameters(t *testing.T) {
 	assert.Equal(t, "ssm:openai", c.Providers["p"].Key.Ref())
 	assert.True(t, c.Providers["q"].Key.Missing())
 	require.NotEmpty(t, c.Warnings())
-	assert.Contains(t, c.Warnings()[0].Message, "there is no parameter ssm:/shared/key")
+	assert.Contains(t, c.Warnings()[0].Message, "there is no parameter ssm:/team/key")
 	assert.Equal(t, "/dev/providers/q", c.Warnings()[0].File)
 
 	env.Parameter = func(name string) (string, error) {

@@ -99,7 +99,7 @@ func checkReference(ref string) error {
 	case strings.HasPrefix(ref, parameterPrefix) && parameterForm.MatchString(ref[len(parameterPrefix):]):
 		return nil
 	case strings.HasPrefix(ref, parameterPrefix):
-		return errors.New("ssm: needs a parameter's name after it, of letters, digits and . - _ /, such as ssm:openai or ssm:/shared/openai")
+		return errors.New("ssm: needs a parameter's name after it, of letters, digits and . - _ /, such as ssm:openai or ssm:/team/openai")
 	case ref == filePrefix:
 		return errors.New("file: needs a path after it")
 	case strings.HasPrefix(ref, filePrefix):

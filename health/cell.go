@@ -68,16 +68,20 @@ func (c *cell) become(s State, at time.Time) {
 }
 
 // open begins a time in which the provider comes last: longer each time, unless it
-// had worked for a while.
+// had worked for a while. That Envoy does not try it now is nothing new of the provider,
+// and costs a request next to nothing: that is looked at again soon.
 func (c *cell) open(class Class, probe bool, now time.Time, s *Settings) {
 	if c.state == Closed && now.Sub(c.closed) >= s.Forget {
 		c.opens = 0
 	}
-	length := s.Open
-	for range c.opens {
-		length = min(2*length, s.OpenMax)
+	length := s.Open / 2
+	if class != NoHost || c.opens == 0 {
+		length = s.Open
+		for range c.opens {
+			length = min(2*length, s.OpenMax)
+		}
+		c.opens++
 	}
-	c.opens++
 	c.why, c.byProbe, c.unproved = class, probe, probe || c.unproved
 	c.become(Open, now)
 	c.until = now.Add(s.spread(length))
@@ -131,7 +135,9 @@ func (c *cell) good(o *Outcome, now time.Time, s *Settings) {
 }
 
 func (c *cell) fail(o *Outcome, evidence bool, now time.Time, s *Settings) {
-	c.class, c.erred = o.Class, now
+	if o.Class != NoHost || evidence && c.state != Open { // it follows from what opened it, and says less
+		c.class, c.erred = o.Class, now
+	}
 	slot := c.window.at(now, s.Window)
 	slot.failed++
 	if !evidence || c.stale(o) {

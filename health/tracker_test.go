@@ -150,6 +150,27 @@ func TestNoHostIsOneModels(t *testing.T) {
 	assert.Equal(t, Closed, view(t, tracker, "a", "").State)
 	tracker.Observe(probe("a", Good, ""))
 	assert.Equal(t, Open, view(t, tracker, "a", "m").State, "a probe does not go by Envoy's way")
+	assert.Equal(t, NoHost, view(t, tracker, "a", "m").Class)
+	assert.Empty(t, view(t, tracker, "a", "").Class)
+}
+
+// What Envoy does about failures hides them not, and makes nothing last longer.
+func TestNoHostAfterFailures(t *testing.T) {
+	tracker, c := tracking(t, three("order"))
+	several(5, failed("a", "m", Server), tracker)
+	several(5, failed("a", "m", NoHost), tracker)
+	assert.Equal(t, Server, view(t, tracker, "a", "m").Class)
+	for range 10 {
+		c.pass(5 * time.Second)
+		require.Equal(t, HalfOpen, view(t, tracker, "a", "m").State)
+		tracker.Observe(failed("a", "m", NoHost))
+		v := view(t, tracker, "a", "m")
+		require.Equal(t, Open, v.State)
+		require.Equal(t, c.Now().Add(2500*time.Millisecond), v.Until)
+	}
+	c.pass(5 * time.Second)
+	tracker.Observe(failed("a", "m", Server))
+	assert.Equal(t, c.Now().Add(10*time.Second), view(t, tracker, "a", "m").Until, "the second time that it failed itself")
 }
 
 func TestALimitIsNoFailure(t *testing.T) {

@@ -43,7 +43,7 @@ func (d *Decoder) Request(e *data.HTTPAccessLogEntry) Request {
 	r := Request{
 		ID:        requestID(e),
 		Time:      start(common),
-		Endpoint:  endpointOf(path(e.GetRequest())),
+		Endpoint:  endpointOf(first(text(fields(common.GetMetadata(), wire.MetadataForm)[wire.MetadataPath]), path(e.GetRequest()))),
 		Status:    status(response),
 		Flags:     flagText(common.GetResponseFlags()),
 		Details:   clean(response.GetResponseCodeDetails(), maxDetails),
@@ -69,6 +69,9 @@ func (d *Decoder) Request(e *data.HTTPAccessLogEntry) Request {
 		r.Lane = Native
 	}
 	r.Blame = blame(r.Status, r.Details, common.GetResponseFlags(), provider != "")
+	if r.Blame == Nobody && text(fields(common.GetMetadata(), MetadataUsage)["failed"]) != "" {
+		r.Blame = Provider // its answer began with a 200 and then said that it failed
+	}
 	r.Reason = reasonOf(&r)
 	r.last = lastAttempt(&r, common)
 	return r

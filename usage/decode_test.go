@@ -385,3 +385,31 @@ func TestWhatARequestImpliesOfItsLastAttempt(t *testing.T) {
 	require.Len(t, done[0].Attempts, 1)
 	assert.True(t, done[0].Attempts[0].Implied)
 }
+
+// An attempt at a provider of another form leaves that provider's path in the entry, and
+// what was noted of the client's tells the endpoint.
+func TestTheEndpointIsTheOneThatTheClientAsked(t *testing.T) {
+	d := decoder(t)
+	e := requestEntry(t, "id-1")
+	e.Request.Path, e.Request.OriginalPath = "/model/us.anthropic.claude-3-haiku-20240307-v1%3A0/converse", ""
+	r := d.Request(e)
+	assert.Equal(t, Other, r.Endpoint)
+	e.CommonProperties.Metadata.FilterMetadata["postern.form"] = fieldsOf(t, map[string]any{"path": "/chat/completions"})
+	r = d.Request(e)
+	assert.Equal(t, Chat, r.Endpoint)
+}
+
+// A stream whose answer says in the middle that it failed has the status 200.
+func TestAnAnswerThatFailedInTheMiddleIsTheProvidersFault(t *testing.T) {
+	d := decoder(t)
+	e := requestEntry(t, "id-1")
+	usageIs(t, map[string]any{"input": 7, "output": 3, "failed": "upstream_failed"})(e)
+	r := d.Request(e)
+	assert.Equal(t, 200, r.Status)
+	assert.Equal(t, Provider, r.Blame)
+	assert.Equal(t, Provider, r.last.Blame)
+
+	flags(&data.ResponseFlags{DownstreamConnectionTermination: true})(e)
+	r = d.Request(e)
+	assert.Equal(t, Client, r.Blame, "the client had left by then")
+}

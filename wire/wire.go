@@ -71,6 +71,8 @@ const (
 	MetadataRequest = "postern.request" // "model", and MetadataStrip
 	MetadataStrip   = "strip"           // true: take the usage chunk out, the client did not ask for it
 	MetadataUsage   = "postern.usage"   // what the provider said: "input", "output", "total", "cached", and "failed"
+	MetadataForm    = "postern.form"    // MetadataPath, and more that is noted of a request for its attempts
+	MetadataPath    = "path"            // what follows /v1 in the client's path, without the query
 	MetadataGroups  = "postern.groups"  // the groups that a request may be sent to, in Envoy's form
 )
 

@@ -22,16 +22,16 @@ import (
 // route makes its own of it.
 const (
 	filterForm   = "postern.form"
-	formMetadata = "postern.form"
+	formMetadata = wire.MetadataForm
 )
 
 // What is noted, each under its name.
 const (
-	formLength = "length" // content-length
-	formType   = "type"   // content-type
-	formPath   = "path"   // what follows /v1 in the path, without the query
-	formQuery  = "query"  // with its question mark
-	formModel  = "model"  // the name the client gave
+	formLength = "length"          // content-length
+	formType   = "type"            // content-type
+	formPath   = wire.MetadataPath // what follows /v1 in the path, without the query
+	formQuery  = "query"           // with its question mark
+	formModel  = "model"           // the name the client gave
 )
 
 // formFilter does nothing except on the routes that ask (noteForm).

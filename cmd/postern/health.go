@@ -56,6 +56,9 @@ func outcomeOf(a *usage.Attempt) health.Outcome {
 		RetryAfter: health.RetryAfter(a.RetryAfter, time.Now()),
 	}
 	o.Result, o.Class = health.Judge(a.Status, a.Flags, a.Details, a.Aborted)
+	if o.Result == health.Good && a.Blame == usage.Provider {
+		o.Result, o.Class = health.Failed, health.Malformed // its answer began well
+	}
 	if o.Result == health.Failed {
 		switch {
 		case a.Nowhere:

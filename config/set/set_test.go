@@ -131,7 +131,7 @@ func TestTree(t *testing.T) {
 	tree := set.Tree{Prefix: "/postern", Environment: "prod"}
 	require.NoError(t, tree.Check())
 	assert.Equal(t, "/postern/prod/secrets/openai", tree.Secret("openai"))
-	assert.Equal(t, "/shared/openai", tree.Secret("/shared/openai"))
+	assert.Equal(t, "/team/openai", tree.Secret("/team/openai"))
 	for _, bad := range []set.Tree{{"/postern", ""}, {"postern", "x"}, {"/", "x"}, {"/a//b", "x"}, {"/a", "x/y"}, {"/a", "../x"}, {"", "x"}} {
 		assert.Error(t, bad.Check(), bad)
 	}

@@ -56,6 +56,12 @@ func TestTheFasterIsFirst(t *testing.T) {
 // goesAndComes: b has the traffic, fails, and works again.
 func goesAndComes(t *testing.T, h *house, fail func(*fake.Server)) {
 	t.Helper()
+	// Before it fails, it has shown that it can be probed.
+	require.Eventually(t, func() bool {
+		all, _ := h.status(t)
+		probe := all.of(t, "b", "").Probe
+		return probe != nil && probe.Result == "good"
+	}, patience, 50*time.Millisecond)
 	l := h.load(t, "m")
 	l.first(t, "b")
 	fail(h.b)
