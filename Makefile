@@ -31,6 +31,10 @@ setup: build ## Build, and fetch the pinned Envoy
 test: setup $(TOOLS)/python.ok $(TOOLS)/prometheus.ok ## Run all tests, with the race detector and a real Envoy
 	@PYTHON=$${PYTHON:-$(PYTHON)} go test -race -timeout 15m ./...
 
+.PHONY: soak
+soak: setup ## The long ones: 100,000 requests of all kinds, 1,000 pushes (five minutes)
+	@SOAK=100000 go test -timeout 30m -p 1 -run 'Sums|Thousand' -v ./test/e2e/usage ./test/e2e/pushes
+
 .PHONY: lint
 lint: $(TOOLS)/bin/golangci-lint-$(GOLANGCI_VERSION) ## Check style and vet
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run: make fmt"; exit 1; }

@@ -35,10 +35,13 @@ func (t Target) Translated() bool { return t.translated }
 // Picks says that requests of a usable route are asked, before they are routed, which
 // of its targets can serve them: not everything that can be said in OpenAI's form can
 // be said to every model behind another form, and an attempt that finds out by itself
-// ends the request. Where all targets can do the same, there is nothing to pick.
+// ends the request; and of others the configuration says what they cannot do. Where all targets can do the same, there is nothing to pick.
 func Picks(route [][]Target, providers map[string]*Provider) bool {
 	seen, translated := map[string]bool{}, false
 	for _, target := range slices.Concat(route...) {
+		if len(target.Without) > 0 || target.Context > 0 {
+			return true
+		}
 		p := providers[target.Provider]
 		if !p.Translated() {
 			seen[""] = true

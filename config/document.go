@@ -22,7 +22,7 @@ type Config struct {
 
 	Metrics Metrics `json:"metrics,omitzero" yaml:"metrics,omitempty" jsonschema_description:"What the metrics name."`
 
-	Health Health `json:"health,omitzero" yaml:"health,omitempty" jsonschema_description:"When a provider is held to be down, and how it is asked whether it is. A change needs a restart."`
+	Health Health `json:"health,omitzero" yaml:"health,omitempty" jsonschema_description:"When a provider is held to be down, and how it is asked whether it is."`
 
 	Extproc Extproc `json:"extproc,omitzero" yaml:"extproc,omitempty" jsonschema_description:"The service that reads request bodies."`
 
@@ -91,6 +91,7 @@ type Model struct {
 	Route    [][]Target `json:"route" yaml:"route" jsonschema:"minItems=1,maxItems=16" jsonschema_description:"Groups of targets, tried in order; each group split by weight."`
 	Prefer   string     `json:"prefer,omitempty" yaml:"prefer,omitempty" jsonschema:"enum=order,enum=cost,enum=latency" jsonschema_description:"What orders the groups: the document, their price, or how fast they answer. Default order."`
 	Sticky   string     `json:"sticky,omitempty" yaml:"sticky,omitempty" jsonschema:"pattern=^(user|key|header:.+)$" jsonschema_description:"Who keeps the same target of a group: the user or the API key of the request, or a header of it (header:NAME). Unset: nobody, each request is drawn by weight."`
+	Hold     string     `json:"hold,omitempty" yaml:"hold,omitempty" jsonschema:"enum=first_event" jsonschema_description:"first_event: a provider that answers and then stalls or breaks off before its first event, or first byte where it is no stream, has not answered, and the next group is tried. Unset: its response headers are its answer."`
 	Timeouts Timeouts   `json:"timeouts,omitzero" yaml:"timeouts,omitempty" jsonschema_description:"How long the parts of a request may take."`
 
 	// Each of these has the body of every request read by Go; usage only if it is exact.
@@ -105,13 +106,16 @@ type Target struct {
 	Model    string `json:"model,omitempty" yaml:"model,omitempty" jsonschema_description:"The provider's own name for the model; a * in it is what the * of the entry's name stood for. Unset: the name the client gave."`
 	Weight   *int   `json:"weight,omitempty" yaml:"weight,omitempty" jsonschema:"minimum=0,maximum=1000000" jsonschema_description:"Share within the group; default 1."`
 
+	Without []string `json:"without,omitempty" yaml:"without,omitempty" jsonschema_description:"What this model cannot do: images, tools. Requests that need it go to the others."`
+	Context int      `json:"context,omitempty" yaml:"context,omitempty" jsonschema:"minimum=0,maximum=100000000" jsonschema_description:"Tokens that it reads and writes at most; longer requests go to the others."`
+
 	translated bool // its provider has another form; set by validation
 }
 
 // Timeouts of one request. Zero values were replaced by the defaults.
 type Timeouts struct {
 	Connect   Duration `json:"connect,omitempty" yaml:"connect,omitempty" jsonschema_description:"Time to connect to a provider; one value per provider. Default 2s."`
-	FirstByte Duration `json:"first_byte,omitempty" yaml:"first_byte,omitempty" jsonschema_description:"Until a provider's response headers; then the next group is tried. Default 60s."`
+	FirstByte Duration `json:"first_byte,omitempty" yaml:"first_byte,omitempty" jsonschema_description:"Until a provider's response headers, or its first event with hold; then the next group is tried. Default 60s."`
 	Idle      Duration `json:"idle,omitempty" yaml:"idle,omitempty" jsonschema_description:"Longest silence of an answer; at least first_byte. Default 5m."`
 	Total     Duration `json:"total,omitempty" yaml:"total,omitempty" jsonschema_description:"The whole request, all attempts. Default 10m."`
 }

@@ -7,7 +7,7 @@ import "reflect"
 // the documentation looking for a typing mistake.
 var later = map[reflect.Type][]string{
 	reflect.TypeFor[Config](): {"flags"},
-	reflect.TypeFor[Model]():  {"cache", "context", "hold"},
+	reflect.TypeFor[Model]():  {"cache", "context"},
 	reflect.TypeFor[Tier]():   {"tokens", "budget"},
 }
 

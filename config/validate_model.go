@@ -43,6 +43,7 @@ func (v *validator) models() {
 			v.memberCount(at, m.Route)
 		}
 		v.sticky(at.key("sticky"), m.Sticky)
+		v.hold(at.key("hold"), m.Hold)
 		v.understanding(at, m)
 		v.timeouts(at.key("timeouts"), &m.Timeouts)
 	}
@@ -110,10 +111,10 @@ func (v *validator) group(at path, group []Target) {
 }
 
 // targetModels judges the names that targets have for the model.
-func (v *validator) targetModels(at path, entry string, route [][]Target) {
+func (v *validator) targetModels(of path, entry string, route [][]Target) {
 	for i, group := range route {
 		for j, target := range group {
-			at := at.at(i).at(j).key("model")
+			at := of.at(i).at(j).key("model")
 			switch {
 			case v.broken(at) || target.Model == "":
 			case len(target.Model) > 256 || strings.ContainsFunc(target.Model, func(r rune) bool { return !unicode.IsPrint(r) }):
@@ -123,7 +124,29 @@ func (v *validator) targetModels(at path, entry string, route [][]Target) {
 			case strings.Contains(target.Model, "*") && !strings.HasSuffix(entry, "*"):
 				v.problemf(at, "a * stands for what the entry's own * matched, and the entry has none")
 			}
+			v.abilities(of.at(i).at(j), target)
 		}
+	}
+}
+
+// What a target can be without.
+const (
+	WithoutImages = "images"
+	WithoutTools  = "tools"
+)
+
+// maxContext is above what any model reads.
+const maxContext = 100_000_000
+
+// abilities judges what is said of a target that it cannot do.
+func (v *validator) abilities(at path, target Target) {
+	for i, word := range target.Without {
+		if at := at.key("without").at(i); !v.broken(at) && word != WithoutImages && word != WithoutTools {
+			v.problemf(at, "must be %s or %s", WithoutImages, WithoutTools)
+		}
+	}
+	if at := at.key("context"); !v.broken(at) && (target.Context < 0 || target.Context > maxContext) {
+		v.problemf(at, "must be a number of tokens, at most %d", maxContext)
 	}
 }
 

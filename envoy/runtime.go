@@ -81,7 +81,7 @@ func removeSockets(folder string) {
 		if entry.Type()&fs.ModeSocket == 0 {
 			continue
 		}
-		if connection, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		if connection, err := (&net.Dialer{Timeout: time.Second}).Dial("unix", path); err == nil {
 			_ = connection.Close()
 			continue
 		}

@@ -2,6 +2,7 @@ package extproc
 
 import (
 	"context"
+	"slices"
 
 	"github.com/postern-proxy/postern/extproc/body"
 	"github.com/postern-proxy/postern/fault"
@@ -59,7 +60,7 @@ func askIn(r *Request, options body.Field) error {
 	case !there:
 		with := includeUsage
 		if len(own) > 0 {
-			with = append(with[:len(with):len(with)], ',')
+			with = append(slices.Clip(with), ',')
 		}
 		r.Edit(body.Edit{Start: options.Start + 1, End: options.Start + 1, With: with})
 	case raw[asked.Start] == 't':

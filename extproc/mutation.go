@@ -64,8 +64,12 @@ func marked(out *pb.ProcessingResponse, r *Request) *pb.ProcessingResponse {
 	common := out.GetRequestBody().GetResponse()
 	if r.chosen != nil {
 		mark.Fields[wire.MetadataGroups] = structpb.NewStructValue(attempts(r.chosen))
+		headers := common.GetHeaderMutation()
+		if headers == nil {
+			headers = lengthOf(r.Body) // without any Envoy does not choose again
+		}
 		common = &pb.CommonResponse{
-			HeaderMutation: common.GetHeaderMutation(), BodyMutation: common.GetBodyMutation(), ClearRouteCache: true,
+			HeaderMutation: headers, BodyMutation: common.GetBodyMutation(), ClearRouteCache: true,
 		}
 	}
 	marked := bodyResponse(common)

@@ -23,6 +23,7 @@ import (
 type Pick struct {
 	pattern string
 	able    []able
+	limited []limited
 }
 
 // able is what requests are tried on: a model behind another form, as a provider
@@ -44,6 +45,9 @@ func NewPick(entry string, route [][]config.Target, providers map[string]*config
 	p := &Pick{pattern: entry}
 	for _, t := range slices.Concat(route...) {
 		its := providers[t.Provider]
+		if l, ok := limitedOf(t); ok {
+			p.limited = append(p.limited, l)
+		}
 		if !its.Translated() {
 			continue
 		}
@@ -86,6 +90,17 @@ func (p *Pick) Apply(_ context.Context, r *Request) error {
 		out = append(out, a.targets...)
 		if first == nil {
 			first = err
+		}
+	}
+	if len(p.limited) > 0 {
+		asks := needOf(r.Endpoint, text)
+		for _, l := range p.limited {
+			if err := l.refuses(asks); err != nil {
+				out = append(out, l.target)
+				if first == nil {
+					first = err
+				}
+			}
 		}
 	}
 	if first == nil {

@@ -58,6 +58,13 @@ func (c *cell) pass(now time.Time) {
 	}
 }
 
+// recount begins the window anew, because it has another length now.
+func (c *cell) recount() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.window = window{}
+}
+
 // become changes the state and begins to count anew.
 func (c *cell) become(s State, at time.Time) {
 	c.state, c.since = s, at

@@ -85,6 +85,9 @@ func judgeStatus(status int) (Result, Class) {
 // RetryAfter reads the header's value: seconds or an HTTP date. 0 is that it says
 // nothing that can be used; what is absurdly far is clipped by the Tracker.
 func RetryAfter(value string, now time.Time) time.Duration {
+	if value == "" { // nearly always
+		return 0
+	}
 	value = strings.TrimSpace(value)
 	if seconds, err := strconv.ParseFloat(value, 64); err == nil {
 		if math.IsNaN(seconds) || seconds <= 0 {

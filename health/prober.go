@@ -17,11 +17,11 @@ import (
 type Prober struct {
 	Config  func() *config.Config // the version in use
 	Tracker *Tracker
-	// Every is how long a provider may be unheard of; default 15s, less up to a fifth
-	// by chance. One whose breaker is not closed is asked more often, at three quarters
+	// Every is how long a provider may be unheard of; default is what the configuration
+	// says, or 15s, less up to a fifth by chance. One whose breaker is not closed is asked more often, at three quarters
 	// of Settings.Open, less up to a fifth: before the next attempt of a client tries.
 	Every time.Duration
-	// Timeout bounds a probe; default 5s.
+	// Timeout bounds a probe; default is what the configuration says, or 5s.
 	Timeout time.Duration
 	// AtOnce is how many probes there may be at a time; default 4.
 	AtOnce int
@@ -33,17 +33,19 @@ type Prober struct {
 // so that it can stand in a group of those that have one.
 func (p *Prober) Run(ctx context.Context) error {
 	round := round{Prober: *p, visits: map[string]*visit{}, done: make(chan answer)}
-	atLeast(&round.Every, 15*time.Second)
-	atLeast(&round.Timeout, 5*time.Second)
 	atLeast(&round.AtOnce, 4)
 	if round.Ask == nil {
 		round.Ask = Ask
 	}
-	round.soon = min(round.Every, round.Tracker.settings.Open*3/4)
-	ticker := time.NewTicker(min(time.Second, max(10*time.Millisecond, round.soon/10)))
+	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
-		round.begin(ctx)
+		if cfg := round.Config(); cfg != nil && ctx.Err() == nil {
+			if round.adopt(cfg) {
+				ticker.Reset(min(time.Second, max(10*time.Millisecond, round.soon/10)))
+			}
+			round.begin(ctx, cfg)
+		}
 		select {
 		case <-ctx.Done():
 			for round.running > 0 {
@@ -62,7 +64,10 @@ func (p *Prober) Run(ctx context.Context) error {
 type round struct {
 	Prober
 
-	soon    time.Duration // Every, for a provider that is not well
+	config  *config.Config
+	every   time.Duration // between questions, as the configuration wants it
+	soon    time.Duration // the same, for a provider that is not well
+	timeout time.Duration
 	visits  map[string]*visit
 	running int
 	done    chan answer
@@ -83,12 +88,23 @@ type answer struct {
 	outcome Outcome
 }
 
-// begin asks those whose time it is.
-func (r *round) begin(ctx context.Context) {
-	cfg := r.Config()
-	if cfg == nil || ctx.Err() != nil {
-		return
+// adopt takes what a new configuration says of probes.
+func (r *round) adopt(cfg *config.Config) (fresh bool) {
+	if cfg == r.config {
+		return false
 	}
+	r.config = cfg
+	r.every, r.timeout = r.Every, r.Timeout
+	atLeast(&r.every, time.Duration(cfg.Health.Probe))
+	atLeast(&r.every, 15*time.Second)
+	atLeast(&r.timeout, time.Duration(cfg.Health.ProbeTimeout))
+	atLeast(&r.timeout, 5*time.Second)
+	r.soon = min(r.every, with(r.Tracker.settings, cfg.Health).Open*3/4)
+	return true
+}
+
+// begin asks those whose time it is.
+func (r *round) begin(ctx context.Context, cfg *config.Config) {
 	for name, v := range r.visits {
 		if !v.busy && !askable(cfg.Providers[name]) {
 			delete(r.visits, name)
@@ -123,8 +139,8 @@ func (r *round) due(name string, its *config.Provider, now time.Time) bool {
 	if v.busy || now.Before(v.next) {
 		return false
 	}
-	if !troubled && now.Sub(heard) < r.Every && !v.fresh {
-		v.next = heard.Add(r.Every)
+	if !troubled && now.Sub(heard) < r.every && !v.fresh {
+		v.next = heard.Add(r.every)
 		return false
 	}
 	return true
@@ -134,8 +150,9 @@ func (r *round) ask(ctx context.Context, name string, its *config.Provider, now 
 	v := r.visits[name]
 	v.busy, v.asked, v.fresh = true, now, false
 	r.running++
+	timeout := r.timeout
 	go func() {
-		ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		o := r.Ask(ctx, name, its)
 		r.done <- answer{name, its, o}
@@ -152,7 +169,7 @@ func (r *round) end(ctx context.Context, a answer) {
 		return
 	}
 	r.Tracker.Observe(a.outcome)
-	wait := r.Every
+	wait := r.every
 	if _, troubled, _ := r.Tracker.glance(a.name); troubled {
 		wait = r.soon
 	}

@@ -282,6 +282,25 @@ func TestIdleProvidersAreAsked(t *testing.T) {
 	})
 }
 
+func TestAConfigurationSaysHowOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := three("order")
+		cfg.Health = config.Health{Probe: config.Duration(time.Minute), ProbeTimeout: config.Duration(time.Second)}
+		w := probing(t, cfg, Prober{})
+		time.Sleep(46 * time.Second)
+		assert.Len(t, w.times("a"), 1)
+		next := three("order")
+		next.Health = config.Health{Probe: config.Duration(2 * time.Second), ProbeTimeout: config.Duration(100 * time.Millisecond)}
+		w.mu.Lock()
+		w.takes = 500 * time.Millisecond
+		w.mu.Unlock()
+		w.config.Store(next)
+		time.Sleep(10 * time.Second)
+		assert.GreaterOrEqual(t, len(w.times("a")), 5)
+		assert.Equal(t, Timeout, view(t, w.tracker, "a", "").Class)
+	})
+}
+
 func TestABusyProviderIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := probing(t, three("order"), Prober{})

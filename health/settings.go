@@ -3,10 +3,12 @@ package health
 import (
 	"math/rand/v2"
 	"time"
+
+	"github.com/postern-proxy/postern/config"
 )
 
-// Settings of a Tracker. The zero value has the defaults, which stand here and nowhere
-// else.
+// Settings of a Tracker. The zero value has the defaults; what a configuration says
+// (config.Health) stands over them.
 type Settings struct {
 	// A closed breaker opens at so many failures in a row; default 5.
 	Consecutive int
@@ -57,6 +59,26 @@ func withDefaults(s Settings) Settings {
 	if s.Jitter == nil {
 		s.Jitter = rand.Float64
 	}
+	return s
+}
+
+// with has what a configuration says in the place of what s says.
+func with(s Settings, h config.Health) Settings {
+	for _, d := range []struct {
+		into  *time.Duration
+		given config.Duration
+	}{{&s.Window, h.Window}, {&s.Open, h.Open}, {&s.OpenMax, h.OpenMax}, {&s.LimitMax, h.LimitMax}} {
+		if d.given > 0 {
+			*d.into = time.Duration(d.given)
+		}
+	}
+	if h.Failures > 0 {
+		s.Consecutive = h.Failures
+	}
+	if h.Ratio > 0 {
+		s.Ratio = float64(h.Ratio)
+	}
+	s.OpenMax = max(s.OpenMax, s.Open)
 	return s
 }
 

@@ -16,7 +16,7 @@ import (
 // configured target has there. What it holds is bounded by the configuration: models
 // that clients name by a pattern share the pattern's state.
 type Tracker struct {
-	settings Settings
+	settings Settings // before a configuration says others
 	table    atomic.Pointer[table]
 	changed  chan struct{}
 
@@ -25,6 +25,7 @@ type Tracker struct {
 
 // table is the cells of one configuration. It does not change; its cells do.
 type table struct {
+	settings  Settings
 	providers map[string]*provider
 	cells     map[key]*cell
 	entries   map[key]*cell // by provider and entry, where only one target fits
@@ -51,18 +52,18 @@ func (p pattern) fits(model string) bool {
 // NewTracker makes a Tracker that knows no provider yet.
 func NewTracker(s Settings) *Tracker {
 	t := &Tracker{settings: withDefaults(s), changed: make(chan struct{}, 1)}
-	t.table.Store(&table{})
+	t.table.Store(&table{settings: t.settings})
 	return t
 }
 
-// Configure takes the providers and models of a configuration. What was known of a
-// provider stays as long as nothing about it changes; a new address or credential
-// begins anew.
+// Configure takes the providers and models of a configuration, and its settings. What was
+// known of a provider stays as long as nothing about it changes; a new address or
+// credential begins anew.
 func (t *Tracker) Configure(cfg *config.Config) {
 	t.configuring.Lock()
 	defer t.configuring.Unlock()
 	before := t.table.Load()
-	next := &table{providers: map[string]*provider{}, cells: map[key]*cell{}, entries: map[key]*cell{}}
+	next := &table{settings: with(t.settings, cfg.Health), providers: map[string]*provider{}, cells: map[key]*cell{}, entries: map[key]*cell{}}
 	now := t.settings.Now()
 	for name, its := range cfg.Providers {
 		p := &provider{config: its}
@@ -119,6 +120,8 @@ func (t *table) cell(before *table, at key, now time.Time) *cell {
 	c := before.cells[at]
 	if old := before.providers[at.provider]; c == nil || !reflect.DeepEqual(old.config, t.providers[at.provider].config) {
 		c = &cell{key: at, state: Closed, since: now}
+	} else if before.settings.Window != t.settings.Window {
+		c.recount()
 	}
 	t.cells[at] = c
 	return c
@@ -135,15 +138,15 @@ func (t *Tracker) Observe(o Outcome) {
 	now := t.settings.Now()
 	changed := false
 	if o.Probe {
-		changed = p.probed(&o, now, &t.settings)
+		changed = p.probed(&o, now, &all.settings)
 	} else {
 		c := all.find(p, &o)
 		if c != nil {
-			changed = c.note(&o, true, now, &t.settings)
+			changed = c.note(&o, true, now, &all.settings)
 		}
 		// A model's failure is the provider's only if it is of that kind: one broken
 		// model must not take the others with it.
-		changed = p.own.note(&o, c == nil || o.Result == Failed && o.Class.wide(), now, &t.settings) || changed
+		changed = p.own.note(&o, c == nil || o.Result == Failed && o.Class.wide(), now, &all.settings) || changed
 	}
 	if changed {
 		t.wake()

@@ -415,6 +415,30 @@ func TestAConfigurationKeepsWhatIsKnown(t *testing.T) {
 	assert.Len(t, tracker.Views(), 4)
 }
 
+func TestAConfigurationSaysOtherSettings(t *testing.T) {
+	tracker, c := tracking(t, three("order"))
+	next := three("order")
+	next.Health = config.Health{
+		Failures: 2, Ratio: 0.9, Window: config.Duration(time.Minute), Open: config.Duration(time.Minute),
+		OpenMax: config.Duration(2 * time.Minute), LimitMax: config.Duration(time.Hour),
+	}
+	several(4, failed("a", "m", Server), tracker)
+	require.Equal(t, Closed, view(t, tracker, "a", "m").State)
+	tracker.Configure(next)
+	assert.Zero(t, view(t, tracker, "a", "m").Failed, "another window begins anew")
+	tracker.Observe(failed("a", "m", Server))
+	v := view(t, tracker, "a", "m")
+	assert.Equal(t, Open, v.State)
+	assert.Equal(t, c.Now().Add(time.Minute), v.Until)
+	tracker.Observe(Outcome{Provider: "b", Model: "m", Result: Limited, Class: TooMany, RetryAfter: 2 * time.Hour})
+	assert.Equal(t, c.Now().Add(time.Hour), view(t, tracker, "b", "m").LimitedUntil)
+
+	tracker.Configure(three("order"))
+	several(4, failed("c", "m", Server), tracker)
+	assert.Equal(t, Closed, view(t, tracker, "c", "m").State, "as before")
+	assert.Equal(t, Open, view(t, tracker, "a", "m").State, "what is, stays")
+}
+
 func TestChangedIsWhatOrdersDependOn(t *testing.T) {
 	tracker, c := tracking(t, three("order"))
 	<-tracker.Changed()

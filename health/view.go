@@ -42,7 +42,7 @@ func (t *Tracker) Views() []View {
 	now := t.settings.Now()
 	views := make([]View, 0, len(all.cells))
 	for _, c := range all.cells {
-		views = append(views, c.view(now, &t.settings))
+		views = append(views, c.view(now, &all.settings))
 	}
 	slices.SortFunc(views, func(a, b View) int {
 		return cmp.Or(cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.Model, b.Model))

@@ -5,8 +5,6 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // The longest texts that are kept, in bytes. Configured names are far shorter; what is
@@ -49,11 +47,25 @@ func plain(text string) bool {
 // span is a duration that can be true of a request: between nothing and a week. Envoy
 // measures with a clock that never jumps, so another one is a broken entry, and counts
 // as missing: 0.
-func span(d *durationpb.Duration) time.Duration {
-	if took := d.AsDuration(); took > 0 && took <= 7*24*time.Hour {
-		return took
+func span(seconds int64, nanos int32) time.Duration {
+	const week = 7 * 24 * 60 * 60
+	if seconds < -week || seconds > week {
+		return 0
 	}
-	return 0
+	took := time.Duration(seconds)*time.Second + time.Duration(nanos)
+	if took <= 0 || took > week*time.Second {
+		return 0
+	}
+	return took
+}
+
+// moment is a time between the years 1 and 9999, or else the zero time.
+func moment(seconds int64, nanos int32) time.Time {
+	const first, last = -62_135_596_800, 253_402_300_799
+	if seconds < first || seconds > last || nanos < 0 || nanos >= 1e9 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, int64(nanos)).UTC()
 }
 
 // size is a number of bytes; one that does not fit is cut.

@@ -9,8 +9,15 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// batch is one message of Envoy's log, not read yet.
-type batch struct{ text []byte }
+// batch is one message of Envoy's log, not read yet. Its text is there until free.
+type batch struct{ text mem.Buffer }
+
+func (b *batch) free() {
+	if b.text != nil {
+		b.text.Free()
+		b.text = nil
+	}
+}
 
 // ServerOption has a gRPC server hand the log's messages over as they came. Reading
 // them whole costs more than twice as much as reading what is needed, and fails for all
@@ -40,7 +47,8 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 func (codec) Unmarshal(from mem.BufferSlice, v any) error {
 	switch to := v.(type) {
 	case *batch:
-		to.text = from.Materialize()
+		to.free()
+		to.text = from.MaterializeToBuffer(mem.DefaultBufferPool())
 		return nil
 	case proto.Message:
 		return proto.Unmarshal(from.Materialize(), to)

@@ -1,12 +1,10 @@
 package usage
 
 import (
+	"bytes"
+	"math"
 	"strings"
 	"time"
-
-	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	data "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/postern-proxy/postern/wire"
 )
@@ -36,31 +34,28 @@ type Decoder struct {
 	Prices func() Prices
 }
 
-// Request reads the entry of a finished request. Its attempts are not in it, and its
-// tokens and cost are not decided yet.
-func (d *Decoder) Request(e *data.HTTPAccessLogEntry) Request {
-	common, response := e.GetCommonProperties(), e.GetResponse()
-	r := Request{
-		ID:        requestID(e),
-		Time:      start(common),
-		Endpoint:  endpointOf(first(text(fields(common.GetMetadata(), wire.MetadataForm)[wire.MetadataPath]), path(e.GetRequest()))),
-		Status:    status(response),
-		Flags:     flagText(common.GetResponseFlags()),
-		Details:   clean(response.GetResponseCodeDetails(), maxDetails),
-		Aborted:   left(common.GetResponseFlags()),
-		Tried:     int(min(common.GetUpstreamRequestAttemptCount(), maxAttempts)),
-		FirstByte: span(common.GetTimeToFirstDownstreamTxByte()),
-		Duration:  total(common),
-		BytesIn:   size(e.GetRequest().GetRequestBodyBytes()),
-		BytesOut:  size(response.GetResponseBodyBytes()),
-		Config:    clean(first(response.GetResponseHeaders()[headerConfig], common.GetCustomTags()["config"]), maxID),
-		Stream:    strings.HasPrefix(strings.ToLower(response.GetResponseHeaders()[headerType]), "text/event-stream"),
-	}
-	r.Route, r.Entry = strings.CutPrefix(clean(common.GetRouteName(), maxName), modelRoute)
-	d.metadata(&r, common)
-	provider, model, pattern := target(common.GetUpstreamCluster())
-	r.Provider, r.Model = provider, fill(model, pattern, r.Asked)
-	d.name(&r)
+// request reads the entry of a finished request into r, which is empty. Its attempts
+// are not in it, and its tokens and cost are not decided yet.
+func (d *Decoder) request(e *entry, m *memos, r *Request) {
+	r.ID = e.requestID()
+	r.Time = e.began
+	r.Endpoint = endpointOf(firstOf(e.form, e.original, e.path))
+	r.Status = e.httpStatus()
+	r.Flags = flagText(e.flags)
+	r.Details = m.name(e.details, maxDetails)
+	r.Aborted = left(e.flags)
+	r.Tried = int(min(e.attempts, maxAttempts))
+	r.FirstByte = e.times[firstAnswered]
+	r.Duration = e.duration()
+	r.BytesIn = size(e.in)
+	r.BytesOut = size(e.out)
+	r.Config = m.name(firstOf(e.config, e.tagConfig), maxID)
+	r.Stream = isStream(e.media)
+	r.Route, r.Entry = strings.CutPrefix(m.name(e.route, maxName), modelRoute)
+	e.metadata(m, r)
+	aimed := m.target(e.cluster)
+	r.Provider, r.Model = aimed.provider, fill(aimed.model, aimed.pattern, r.Asked)
+	d.name(r)
 	switch {
 	case d.Understood == nil || !r.Entry:
 	case d.Understood(r.Route):
@@ -68,29 +63,28 @@ func (d *Decoder) Request(e *data.HTTPAccessLogEntry) Request {
 	case r.Lane == "":
 		r.Lane = Native
 	}
-	r.Blame = blame(r.Status, r.Details, common.GetResponseFlags(), provider != "")
-	if r.Blame == Nobody && text(fields(common.GetMetadata(), MetadataUsage)["failed"]) != "" {
+	r.Blame = blame(r.Status, r.Details, e.flags, r.Provider != "")
+	if r.Blame == Nobody && len(e.said.failed.word()) > 0 {
 		r.Blame = Provider // its answer began with a 200 and then said that it failed
 	}
-	r.Reason = reasonOf(&r)
-	r.last = lastAttempt(&r, common)
-	return r
+	r.Reason = reasonOf(r)
+	r.last = e.lastAttempt(r)
 }
 
 // lastAttempt is what a request's entry tells of its last attempt: enough, where that
 // one did not fail.
-func lastAttempt(r *Request, common *data.AccessLogCommon) Attempt {
-	begun := span(common.GetTimeToFirstUpstreamTxByte())
+func (e *entry) lastAttempt(r *Request) Attempt {
+	begun := e.times[firstSent]
 	a := Attempt{
 		RequestID: r.ID, Time: r.Time.Add(begun), Provider: r.Provider, Model: r.Model, Implied: true,
 		Status: r.Status, Flags: r.Flags, Details: r.Details, Blame: r.Blame, Aborted: r.Aborted,
-		Duration: max(0, span(common.GetTimeToLastUpstreamRxByte())-begun),
-		BytesIn:  r.BytesOut, BytesOut: r.BytesIn, found: r.found, Nowhere: nowhere(common),
+		Duration: max(0, e.times[lastGot]-begun),
+		BytesIn:  r.BytesOut, BytesOut: r.BytesIn, found: r.found, Nowhere: e.sink,
 	}
 	if r.Entry {
 		a.Route = r.Route
 	}
-	if answered := span(common.GetTimeToFirstUpstreamRxByte()); answered > 0 {
+	if answered := e.times[firstGot]; answered > 0 {
 		a.FirstByte = max(1, answered-begun)
 	}
 	if a.Duration == 0 { // it never ended: it ran until the request did
@@ -99,29 +93,19 @@ func lastAttempt(r *Request, common *data.AccessLogCommon) Attempt {
 	return a
 }
 
-// nowhere says that the attempt went to the sink.
-func nowhere(common *data.AccessLogCommon) bool {
-	at := common.GetUpstreamRemoteAddress().GetSocketAddress()
-	return at.GetPortValue() == wire.SinkPort && at.GetAddress() == wire.SinkAddress
-}
-
 // metadata reads who asked, what was read of the request and what the provider said.
-func (d *Decoder) metadata(r *Request, common *data.AccessLogCommon) {
-	tags := common.GetCustomTags()
-	key := fields(common.GetMetadata(), metadataKeys)[claims].GetStructValue().GetFields()
-	r.Tenant = text(key["tenant"])
-	r.Key = text(key["jti"])
-	r.User = text(key["sub"])
-	r.Tier = text(key["tier"])
-	asked := fields(common.GetMetadata(), MetadataRequest)
-	r.Asked = first(text(asked["model"]), clean(tags["model"], maxName))
-	switch lane := Lane(first(text(asked["lane"]), tags["lane"])); lane {
+func (e *entry) metadata(m *memos, r *Request) {
+	r.Tenant = m.name(e.tenant, maxName)
+	r.Key = m.name(e.key, maxName)
+	r.User = m.name(e.user, maxName)
+	r.Tier = m.name(e.tier, maxName)
+	r.Asked = m.name(firstOf(e.asked, e.tagModel), maxName)
+	switch lane := Lane(m.name(firstOf(e.askedLane, e.lane), maxName)); lane {
 	case Native, Found, Understood:
 		r.Lane = lane
 	}
-	said := fields(common.GetMetadata(), MetadataUsage)
-	r.Answered = text(said["model"])
-	r.found = readUsage(said)
+	r.Answered = m.name(e.said.model.word(), maxName)
+	r.found = e.said.found()
 }
 
 // name fills in the model's names where the entry leaves them open.
@@ -140,41 +124,41 @@ func (d *Decoder) name(r *Request) {
 	}
 }
 
-// Attempt reads the entry of one attempt.
-func (d *Decoder) Attempt(e *data.HTTPAccessLogEntry) Attempt {
-	common, response := e.GetCommonProperties(), e.GetResponse()
+// attempt reads the entry of one attempt.
+func (d *Decoder) attempt(e *entry, m *memos) Attempt {
 	a := Attempt{
-		RequestID: requestID(e),
-		Time:      start(common),
-		Status:    status(response),
-		Flags:     flagText(common.GetResponseFlags()),
-		Details:   clean(response.GetResponseCodeDetails(), maxDetails),
-		Aborted:   left(common.GetResponseFlags()),
-		FirstByte: span(common.GetTimeToFirstUpstreamRxByte()),
-		Duration:  total(common),
+		RequestID: e.requestID(),
+		Time:      e.began,
+		Status:    e.httpStatus(),
+		Flags:     flagText(e.flags),
+		Details:   m.name(e.details, maxDetails),
+		Aborted:   left(e.flags),
+		FirstByte: e.times[firstGot],
+		Duration:  e.duration(),
 		// In an attempt's entry Envoy takes the provider for the client: what was
 		// received is the answer.
-		BytesIn:  size(e.GetRequest().GetRequestBodyBytes()),
-		BytesOut: size(response.GetResponseBodyBytes()),
-		number:   common.GetUpstreamRequestAttemptCount(),
-		found:    readUsage(fields(common.GetMetadata(), MetadataUsage)),
+		BytesIn:  size(e.in),
+		BytesOut: size(e.out),
+		Nowhere:  e.sink,
+		number:   uint32(min(e.attempts, math.MaxUint32)),
+		found:    e.said.found(),
 
-		RetryAfter: clean(response.GetResponseHeaders()[headerRetry], maxID),
+		RetryAfter: m.name(e.retry, maxID),
 	}
-	if a.Status == 0 && a.Details == "" { // of a connection that failed, this alone says how
-		a.Details = clean(common.GetUpstreamTransportFailureReason(), maxDetails)
-	}
-	a.Nowhere = nowhere(common)
-	if route, isEntry := strings.CutPrefix(clean(common.GetRouteName(), maxName), modelRoute); isEntry {
-		a.Route = route
-	}
-	a.Provider, a.Model, a.pattern = target(common.GetUpstreamCluster())
-	details := clean(response.GetResponseCodeDetails(), maxDetails)
+	details := a.Details
 	if details == "" && a.Status != 0 {
 		details = viaUpstream // an attempt's entry has details only of what went wrong
 	}
-	a.Blame = blame(a.Status, details, common.GetResponseFlags(), true)
-	if a.Open = a.Flags == "" && a.Status < 400 && common.GetTimeToLastUpstreamRxByte() == nil; a.Open {
+	if a.Status == 0 && a.Details == "" { // of a connection that failed, this alone says how
+		a.Details = m.name(e.failure, maxDetails)
+	}
+	if route, isEntry := strings.CutPrefix(m.name(e.route, maxName), modelRoute); isEntry {
+		a.Route = route
+	}
+	aimed := m.target(e.cluster)
+	a.Provider, a.Model, a.pattern = aimed.provider, aimed.model, aimed.pattern
+	a.Blame = blame(a.Status, details, e.flags, true)
+	if a.Open = a.Flags == "" && a.Status < 400 && !e.upstream; a.Open {
 		a.Blame = Nobody
 	}
 	return a
@@ -206,44 +190,37 @@ func (d *Decoder) Finish(r *Request) {
 	r.Cost = cost(prices, r)
 }
 
-// requestID is what both kinds of entry have in common.
-func requestID(e *data.HTTPAccessLogEntry) string {
-	return clean(first(e.GetRequest().GetRequestId(), e.GetCommonProperties().GetStreamId()), maxID)
-}
+// requestID is what both kinds of entry have in common. Each is another one.
+func (e *entry) requestID() string { return clean(string(firstOf(e.id, e.stream)), maxID) }
 
-// start is when it began; the zero time if the entry does not say it.
-func start(common *data.AccessLogCommon) time.Time {
-	if stamp := common.GetStartTime(); stamp.IsValid() {
-		return stamp.AsTime()
+// duration is the whole one: what Envoy says, or else the last byte's time.
+func (e *entry) duration() time.Duration {
+	if e.total {
+		return e.times[whole]
 	}
-	return time.Time{}
+	return max(e.times[lastAnswered], e.times[lastGot])
 }
 
-// total is the whole duration: what Envoy says, or else the last byte's time.
-func total(common *data.AccessLogCommon) time.Duration {
-	if d := common.GetDuration(); d != nil {
-		return span(d)
-	}
-	return max(
-		span(common.GetTimeToLastDownstreamTxByte()),
-		span(common.GetTimeToLastUpstreamRxByte()))
-}
-
-// status is the answer's; 0 if there was none or it is no HTTP status.
-func status(response *data.HTTPResponseProperties) int {
-	if code := response.GetResponseCode().GetValue(); code >= 100 && code <= 599 {
-		return int(code)
+// httpStatus is the answer's; 0 if there was none or it is no HTTP status.
+func (e *entry) httpStatus() int {
+	if e.status >= 100 && e.status <= 599 {
+		return int(e.status)
 	}
 	return 0
 }
 
-// path is the client's where Envoy noted it, else what went upstream.
-func path(request *data.HTTPRequestProperties) string {
-	return first(request.GetOriginalPath(), request.GetPath())
+func isStream(media []byte) bool {
+	const stream = "text/event-stream"
+	return len(media) >= len(stream) && bytes.EqualFold(media[:len(stream)], []byte(stream))
 }
 
-func fields(m *core.Metadata, namespace string) map[string]*structpb.Value {
-	return m.GetFilterMetadata()[namespace].GetFields()
+func firstOf(texts ...[]byte) []byte {
+	for _, candidate := range texts {
+		if len(candidate) > 0 {
+			return candidate
+		}
+	}
+	return nil
 }
 
 func first(texts ...string) string {

@@ -144,7 +144,7 @@ func TestEndpoints(t *testing.T) {
 		"/v1/chat/completions": Chat, "/openai/v1/chat/completions?a=/embeddings": Chat, "/v1/completions": Completions,
 		"/v1/embeddings": Embeddings, "/v1/responses": Responses, "/v1/responses/x": Other, "": Other, "/v1/models": Other,
 	} {
-		assert.Equal(t, want, endpointOf(path), path)
+		assert.Equal(t, want, endpointOf([]byte(path)), path)
 	}
 }
 

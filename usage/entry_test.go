@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/postern-proxy/postern/usage/price"
+	"github.com/postern-proxy/postern/wire"
 )
 
 var begun = time.Date(2026, 8, 21, 12, 0, 0, 0, time.UTC)
@@ -135,3 +136,86 @@ func estimated(n int64) Count { return Count{N: n, Source: Estimated} }
 var long = strings.Repeat("x", 1<<20)
 
 func threeDigits(n int) string { return fmt.Sprintf("%03d", n) }
+
+// sinkAddress is where attempts go that have nowhere to go.
+var sinkAddress = &core.Address{Address: &core.Address_SocketAddress{SocketAddress: &core.SocketAddress{
+	Address: wire.SinkAddress, PortSpecifier: &core.SocketAddress_PortValue{PortValue: wire.SinkPort},
+}}}
+
+// Request reads a generated message as if it had come.
+func (d *Decoder) Request(whole *data.HTTPAccessLogEntry) Request {
+	var m memos
+	var r Request
+	e := entryOf(whole)
+	d.request(&e, &m, &r)
+	return r
+}
+
+// Attempt is the same for an attempt's.
+func (d *Decoder) Attempt(whole *data.HTTPAccessLogEntry) Attempt {
+	var m memos
+	e := entryOf(whole)
+	return d.attempt(&e, &m)
+}
+
+// entryOf is what read makes of a message's text, made of its generated type: these are
+// two ways to the same, and neither knows of the other.
+func entryOf(e *data.HTTPAccessLogEntry) entry {
+	c, request, response := e.GetCommonProperties(), e.GetRequest(), e.GetResponse()
+	at := c.GetUpstreamRemoteAddress().GetSocketAddress()
+	headers, tags := response.GetResponseHeaders(), c.GetCustomTags()
+	to := entry{
+		kind: c.GetAccessLogType(), flags: c.GetResponseFlags(), attempts: uint64(c.GetUpstreamRequestAttemptCount()),
+		sink: at.GetAddress() == wire.SinkAddress && at.GetPortValue() == wire.SinkPort,
+		lane: []byte(tags["lane"]), tagModel: []byte(tags["model"]), tagConfig: []byte(tags["config"]),
+		total: c.GetDuration() != nil, upstream: c.GetTimeToLastUpstreamRxByte() != nil,
+		id: []byte(request.GetRequestId()), stream: []byte(c.GetStreamId()),
+		path: []byte(request.GetPath()), original: []byte(request.GetOriginalPath()),
+		cluster: []byte(c.GetUpstreamCluster()), route: []byte(c.GetRouteName()), failure: []byte(c.GetUpstreamTransportFailureReason()),
+		details: []byte(response.GetResponseCodeDetails()),
+		config:  []byte(headers[headerConfig]), media: []byte(headers[headerType]), retry: []byte(headers[headerRetry]),
+		status: uint64(response.GetResponseCode().GetValue()), in: request.GetRequestBodyBytes(), out: response.GetResponseBodyBytes(),
+	}
+	if _, ran := c.GetFilterStateObjects()[StateFound]; ran && len(to.lane) == 0 {
+		to.lane = []byte(Found)
+	}
+	if t := c.GetStartTime(); t.IsValid() {
+		to.began = t.AsTime()
+	}
+	for i, d := range []*durationpb.Duration{
+		c.GetDuration(), c.GetTimeToFirstUpstreamTxByte(), c.GetTimeToFirstUpstreamRxByte(), c.GetTimeToLastUpstreamRxByte(),
+		c.GetTimeToFirstDownstreamTxByte(), c.GetTimeToLastDownstreamTxByte(),
+	} {
+		if took := d.AsDuration(); took > 0 && took <= 7*24*time.Hour {
+			to.times[i] = took
+		}
+	}
+	to.fromMetadata(c.GetMetadata().GetFilterMetadata())
+	return to
+}
+
+func (e *entry) fromMetadata(of map[string]*structpb.Struct) {
+	key := of[metadataKeys].GetFields()[claims].GetStructValue().GetFields()
+	e.tenant, e.key, e.user, e.tier = wordOf(key["tenant"]), wordOf(key["jti"]), wordOf(key["sub"]), wordOf(key["tier"])
+	e.asked, e.askedLane = wordOf(of[MetadataRequest].GetFields()["model"]), wordOf(of[MetadataRequest].GetFields()["lane"])
+	e.form = wordOf(of[wire.MetadataForm].GetFields()[wire.MetadataPath])
+	for name, v := range of[MetadataUsage].GetFields() {
+		place := e.said.place(name)
+		if place == nil {
+			continue
+		}
+		switch v := v.GetKind().(type) {
+		case *structpb.Value_NumberValue:
+			*place = value{number: v.NumberValue, kind: numberValue}
+		case *structpb.Value_StringValue:
+			*place = value{text: []byte(v.StringValue), kind: textValue}
+		}
+	}
+}
+
+func wordOf(v *structpb.Value) []byte {
+	if word, ok := v.GetKind().(*structpb.Value_StringValue); ok {
+		return []byte(word.StringValue)
+	}
+	return nil
+}

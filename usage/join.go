@@ -88,11 +88,14 @@ func (j *Joiner) Stats() JoinStats {
 
 // AddRequests takes requests and gives those requests that are complete now.
 func (j *Joiner) AddRequests(all []*Request) []*Request {
+	if len(all) == 0 {
+		return nil
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	var done []*Request
+	done := make([]*Request, 0, len(all))
 	for _, r := range all {
-		if j.seen.again(mark{
+		if j.seen.again(&mark{
 			id: r.ID, begun: r.Time, took: r.Duration, provider: r.Provider,
 			status: r.Status, in: r.BytesIn, out: r.BytesOut,
 		}) {
@@ -100,7 +103,9 @@ func (j *Joiner) AddRequests(all []*Request) []*Request {
 			continue
 		}
 		j.stats.Requests++
-		if r.ID == "" { // nothing can be found again
+		// Most have one attempt that did not fail: they wait for nothing. Without an
+		// id, nothing can be found again.
+		if r.ID == "" || r.needs() == 0 && j.waiting[r.ID] == nil {
 			done = append(done, j.out(r, nil))
 			continue
 		}
@@ -117,11 +122,15 @@ func (j *Joiner) AddRequests(all []*Request) []*Request {
 
 // AddAttempts takes attempts and gives those requests that are complete now.
 func (j *Joiner) AddAttempts(all []Attempt) []*Request {
+	if len(all) == 0 {
+		return nil
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var done []*Request
-	for _, a := range all {
-		if j.seen.again(mark{
+	for i := range all {
+		a := &all[i]
+		if j.seen.again(&mark{
 			attempt: true, id: a.RequestID, begun: a.Time, took: a.Duration, provider: a.Provider,
 			status: a.Status, in: a.BytesIn, out: a.BytesOut,
 		}) {
@@ -138,7 +147,7 @@ func (j *Joiner) AddAttempts(all []Attempt) []*Request {
 			j.stats.Orphans++
 			continue
 		}
-		g.attempts = append(g.attempts, a)
+		g.attempts = append(g.attempts, *a)
 		j.stats.Pending++
 		done = append(done, j.settle(g)...)
 	}
@@ -249,6 +258,11 @@ func (j *Joiner) complete(g *group, at int, chosen []int) *Request {
 
 // out is a request on its way to the consumers.
 func (j *Joiner) out(r *Request, own []Attempt) *Request {
+	if len(own) == 0 && r.Tried == 1 { // nearly all
+		r.entries, r.Partial = 1, false
+		r.Attempts = []Attempt{r.last}
+		return r
+	}
 	slices.SortStableFunc(own, func(a, b Attempt) int {
 		if a.number != b.number && a.number != 0 && b.number != 0 {
 			return int(a.number) - int(b.number)

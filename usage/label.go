@@ -1,9 +1,6 @@
 package usage
 
-import (
-	"strconv"
-	"sync"
-)
+import "sync"
 
 // OtherLabel stands for every value beyond a closed set.
 const OtherLabel = "other"
@@ -52,5 +49,5 @@ func statusClass(status int) string {
 	if status < 100 || status > 599 {
 		return "none"
 	}
-	return strconv.Itoa(status/100) + "xx"
+	return [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}[status/100-1]
 }

@@ -27,6 +27,7 @@ type Ledger struct {
 	balance balance
 	before  balance // at this life's begin
 	failed  error
+	padded  [ledgerSize]byte // what is written
 
 	// Of this life: handed out, come, and dropped (duplicates, orphans).
 	requests, entries, came, dropped uint64
@@ -106,10 +107,9 @@ func (l *Ledger) write() {
 		l.failed = err
 		return
 	}
-	padded := make([]byte, ledgerSize)
-	for i := range padded {
-		padded[i] = ' '
+	n := copy(l.padded[:], text)
+	for i := n; i < len(l.padded); i++ {
+		l.padded[i] = ' '
 	}
-	copy(padded, text)
-	_, l.failed = l.file.WriteAt(padded, 0)
+	_, l.failed = l.file.WriteAt(l.padded[:], 0)
 }

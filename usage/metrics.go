@@ -2,6 +2,7 @@ package usage
 
 import (
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +55,10 @@ type Metrics struct {
 	config                                           *prometheus.GaugeVec
 	configured                                       prometheus.Gauge
 	version                                          atomic.Pointer[string]
+
+	mu       sync.Mutex // held while a request is counted
+	outcomes map[outcome]*handles
+	tries    map[try]*tryHandles
 }
 
 var (
@@ -72,6 +77,8 @@ func NewMetrics(s MetricsSettings) *Metrics {
 		routes:    newLabels(mostRoutes, nil),
 		providers: newLabels(mostProviders, nil),
 		words:     newLabels(mostWords, nil),
+		outcomes:  map[outcome]*handles{},
+		tries:     map[try]*tryHandles{},
 	}
 	m.genAI()
 	m.own()
@@ -184,31 +191,41 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 
 // Consume counts one request.
 func (m *Metrics) Consume(r *Request) {
-	route, provider, model := m.routes.of(routeLabel(r)), m.providers.of(r.Provider), m.models.of(r.Model)
-	status := statusClass(r.Status)
-	m.requests.WithLabelValues(route, provider, status, string(r.Lane), string(r.Blame)).Inc()
-	m.duration.WithLabelValues(route, string(r.Lane)).Observe(r.Duration.Seconds())
-	if r.FirstByte > 0 {
-		m.firstByte.WithLabelValues(route).Observe(r.FirstByte.Seconds())
+	o := outcome{
+		route: m.routes.of(routeLabel(r)), provider: m.providers.of(r.Provider), model: m.models.of(r.Model),
+		status: statusClass(r.Status), lane: r.Lane, blame: r.Blame, endpoint: r.Endpoint,
 	}
+	m.count(r, &o)
 	if r.Reason != "" {
 		m.rejections.WithLabelValues(string(r.Reason)).Inc()
 	}
+	if m.tenants != nil && r.Tenant != "" {
+		m.tenant(r, o.status)
+	}
+}
+
+// count counts in the series that are remembered.
+func (m *Metrics) count(r *Request, o *outcome) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := remembered(m.outcomes, *o)
+	counting(&h.requests, m.requests, o.route, o.provider, o.status, string(o.lane), string(o.blame)).Inc()
+	observing(&h.duration, m.duration, o.route, string(o.lane)).Observe(r.Duration.Seconds())
+	if r.FirstByte > 0 {
+		observing(&h.firstByte, m.firstByte, o.route).Observe(r.FirstByte.Seconds())
+	}
 	if r.Aborted {
-		m.aborts.WithLabelValues(route).Inc()
+		counting(&h.aborts, m.aborts, o.route).Inc()
 	}
 	if r.Partial {
-		m.partial.WithLabelValues(route).Inc()
+		counting(&h.partial, m.partial, o.route).Inc()
 	}
 	for i := range r.Attempts {
 		m.attempt(&r.Attempts[i])
 	}
 	if r.Provider != "" {
-		m.model(r, provider, model)
-		m.money(r, route, provider, model)
-	}
-	if m.tenants != nil && r.Tenant != "" {
-		m.tenant(r, status)
+		m.model(r, o, h)
+		m.money(r, o, h)
 	}
 }
 
@@ -216,15 +233,16 @@ func (m *Metrics) attempt(a *Attempt) {
 	if a.Provider == "" {
 		return // Postern's own answers
 	}
-	provider := m.providers.of(a.Provider)
-	m.attempts.WithLabelValues(provider, statusClass(a.Status), string(a.Blame)).Inc()
+	t := try{provider: m.providers.of(a.Provider), status: statusClass(a.Status), blame: a.Blame}
+	h := remembered(m.tries, t)
+	counting(&h.attempts, m.attempts, t.provider, t.status, string(t.blame)).Inc()
 	if a.FirstByte > 0 {
-		m.attemptFirstByte.WithLabelValues(provider).Observe(a.FirstByte.Seconds())
+		observing(&h.firstByte, m.attemptFirstByte, t.provider).Observe(a.FirstByte.Seconds())
 	}
 }
 
 // model fills the conventions' metrics.
-func (m *Metrics) model(r *Request, provider, model string) {
+func (m *Metrics) model(r *Request, o *outcome, h *handles) {
 	if !r.Endpoint.Metered() {
 		return
 	}
@@ -232,36 +250,40 @@ func (m *Metrics) model(r *Request, provider, model string) {
 	if r.Endpoint == Responses {
 		operation = string(Chat) // the conventions have no name of its own for it
 	}
-	failure := ""
-	if r.Blame != Nobody {
-		failure = string(r.Blame) + "_" + statusClass(r.Status)
+	if h.operation == nil {
+		failure := ""
+		if r.Blame != Nobody {
+			failure = string(r.Blame) + "_" + o.status
+		}
+		h.operation = m.operation.WithLabelValues(operation, o.provider, o.model, failure)
 	}
-	m.operation.WithLabelValues(operation, provider, model, failure).Observe(r.Duration.Seconds())
+	h.operation.Observe(r.Duration.Seconds())
 	if r.Status >= 400 || r.Status == 0 {
 		return
 	}
 	if n := len(r.Attempts); r.Stream && n > 0 && r.Attempts[n-1].FirstByte > 0 {
-		m.firstToken.WithLabelValues(operation, provider, model).Observe(r.Attempts[n-1].FirstByte.Seconds())
+		observing(&h.firstToken, m.firstToken, operation, o.provider, o.model).Observe(r.Attempts[n-1].FirstByte.Seconds())
 	}
-	for _, part := range charged(r) {
+	for i, part := range charged(r) {
 		none := part.name == "output" && r.Endpoint == Embeddings // they have no output to observe
 		if part.count.Source == Exact && !none {
-			m.tokenUsage.WithLabelValues(operation, provider, model, part.name).Observe(float64(part.count.N))
+			observing(&h.tokenUsage[i], m.tokenUsage, operation, o.provider, o.model, part.name).Observe(float64(part.count.N))
 		}
 	}
 }
 
-func (m *Metrics) money(r *Request, route, provider, model string) {
-	for _, part := range counted(r) {
+func (m *Metrics) money(r *Request, o *outcome, h *handles) {
+	for i, part := range counted(r) {
 		if part.count.N > 0 {
-			m.tokens.WithLabelValues(route, provider, model, part.name, part.count.Source.String()).Add(float64(part.count.N))
+			counting(&h.tokens[i][part.count.Source], m.tokens,
+				o.route, o.provider, o.model, part.name, part.count.Source.String()).Add(float64(part.count.N))
 		}
 	}
-	switch {
+	switch source := r.Cost.source(); {
 	case !r.Cost.Known:
-		m.costUnknown.WithLabelValues(route, provider, model).Inc()
+		counting(&h.costUnknown, m.costUnknown, o.route, o.provider, o.model).Inc()
 	case r.Cost.Amount > 0:
-		m.cost.WithLabelValues(route, provider, model, r.Cost.source().String()).Add(r.Cost.Amount.Dollars())
+		counting(&h.cost[source], m.cost, o.route, o.provider, o.model, source.String()).Add(r.Cost.Amount.Dollars())
 	}
 }
 

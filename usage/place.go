@@ -1,6 +1,9 @@
 package usage
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // How the control plane names clusters and routes.
 const (
@@ -9,29 +12,32 @@ const (
 	modelRoute      = "model/"
 )
 
+// aim is what a cluster's name says.
+type aim struct{ provider, model, pattern string }
+
 // target reads a cluster's name: provider/NAME[#KEY][@[MODEL]][=MODEL][<PATTERN], where
 // KEY is which of the provider's keys it has, and @ says that it writes the path. model
 // is the provider's own name for the model and may hold a *, which stands for what the *
 // of the entry's pattern does. provider is empty for every other cluster.
-func target(cluster string) (provider, model, pattern string) {
+func target(cluster string) aim {
 	rest, ok := strings.CutPrefix(cluster, providerCluster)
 	if !ok {
 		rest, ok = strings.CutPrefix(cluster, guardedCluster)
 	}
 	if !ok {
-		return "", "", ""
+		return aim{}
 	}
 	end := len(rest)
 	if i := strings.IndexAny(rest, "#@="); i >= 0 {
 		end = i
 	}
-	provider, rest = rest[:end], rest[end:]
+	provider, rest := rest[:end], rest[end:]
 	if strings.HasPrefix(rest, "#") {
-		rest = strings.TrimLeft(rest[1:], "0123456789")
+		rest = strings.TrimLeft(rest[1:], "0123456789!") // its number, and whether answers are held
 	}
 	rest = strings.TrimPrefix(strings.TrimPrefix(rest, "@"), "=")
-	model, pattern, _ = strings.Cut(rest, "<")
-	return clean(provider, maxName), clean(model, maxName), clean(pattern, maxName)
+	model, pattern, _ := strings.Cut(rest, "<")
+	return aim{provider: clean(provider, maxName), model: clean(model, maxName), pattern: clean(pattern, maxName)}
 }
 
 // fill puts into a target's name what the entry's * stood for in the name asked.
@@ -47,19 +53,21 @@ func fill(model, pattern, asked string) string {
 // operations are known by the end of their path, because a provider may have a base
 // path of its own.
 var operations = []struct {
-	suffix   string
+	suffix   []byte
 	endpoint Endpoint
 }{
-	{"/chat/completions", Chat},
-	{"/completions", Completions},
-	{"/embeddings", Embeddings},
-	{"/responses", Responses},
+	{[]byte("/chat/completions"), Chat},
+	{[]byte("/completions"), Completions},
+	{[]byte("/embeddings"), Embeddings},
+	{[]byte("/responses"), Responses},
 }
 
-func endpointOf(path string) Endpoint {
-	path, _, _ = strings.Cut(path, "?")
+func endpointOf(path []byte) Endpoint {
+	if at := bytes.IndexByte(path, '?'); at >= 0 {
+		path = path[:at]
+	}
 	for _, known := range operations {
-		if strings.HasSuffix(path, known.suffix) {
+		if bytes.HasSuffix(path, known.suffix) {
 			return known.endpoint
 		}
 	}

@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"time"
 )
@@ -30,10 +31,26 @@ type mark struct {
 	in, out  int64
 }
 
+// face is the mark in eight bytes.
+func (s *seen) face(m *mark) uint64 {
+	var text [8 * 8]byte
+	kind := uint64(0)
+	if m.attempt {
+		kind = 1
+	}
+	for i, n := range [...]uint64{
+		maphash.String(s.seed, m.id), maphash.String(s.seed, m.provider), kind,
+		uint64(m.begun.Unix()), uint64(m.begun.Nanosecond())<<32 | uint64(m.status), //nolint:gosec // any bits will do
+		uint64(m.took), uint64(m.in), uint64(m.out), //nolint:gosec // likewise
+	} {
+		binary.LittleEndian.PutUint64(text[8*i:], n)
+	}
+	return maphash.Bytes(s.seed, text[:])
+}
+
 // again says that an equal mark was seen, and remembers this one.
-func (s *seen) again(m mark) bool {
-	m.begun = m.begun.UTC() // equal instants are equal marks
-	face := maphash.Comparable(s.seed, m)
+func (s *seen) again(m *mark) bool {
+	face := s.face(m)
 	if _, twice := s.known[face]; twice {
 		return true
 	}

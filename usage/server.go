@@ -109,48 +109,61 @@ func (s *Service) Close() {
 func (s *Service) StreamAccessLogs(stream service.AccessLogService_StreamAccessLogsServer) error {
 	s.streams.Add(1)
 	defer s.streams.Add(-1)
-	name := ""
+	var from reader
+	var message batch
+	defer message.free()
 	for {
-		var message batch
 		switch err := stream.RecvMsg(&message); {
 		case errors.Is(err, io.EOF):
 			return stream.SendAndClose(new(service.StreamAccessLogsResponse))
 		case err != nil:
 			return err // the stream broke; Envoy opens another
 		}
-		known, entries, others := readBatch(message.text)
-		if known != "" {
-			name = known // it comes with the first message only
-		}
-		s.skipped.Add(uint64(others)) //nolint:gosec // a count
-		s.take(name, entries)
+		s.take(&from, message.text.ReadOnlyData())
 	}
 }
 
+// reader is what one stream needs to read its messages, and keeps for the next one.
+type reader struct {
+	name    string // of the log; it comes with the first message only
+	entries [][]byte
+	entry   entry
+	memos   memos
+}
+
 // take handles one message: entries are decoded outside of the joiner's lock, which is
-// held once a message.
-func (s *Service) take(name string, entries []*data.HTTPAccessLogEntry) {
-	var requests []*Request
+// held once a message. Nothing of the message is kept.
+func (s *Service) take(from *reader, message []byte) {
+	name, entries, others := readBatch(message, from.entries[:0])
+	if name != "" {
+		from.name = name
+	}
+	s.skipped.Add(uint64(others)) //nolint:gosec // a count
+	requests := make([]*Request, 0, len(entries))
 	var attempts []Attempt
-	for _, entry := range entries {
-		switch kindOf(name, entry) {
+	for _, text := range entries {
+		from.entry.read(text)
+		switch from.entry.log(from.name) {
 		case LogRequests:
-			r := s.settings.Decoder.Request(entry)
-			requests = append(requests, &r)
+			r := new(Request)
+			s.settings.Decoder.request(&from.entry, &from.memos, r)
+			requests = append(requests, r)
 		case LogAttempts:
-			attempts = append(attempts, s.settings.Decoder.Attempt(entry))
+			attempts = append(attempts, s.settings.Decoder.attempt(&from.entry, &from.memos))
 		default:
 			s.skipped.Add(1)
 		}
 	}
+	from.entry = entry{}
+	clear(entries)
+	from.entries = entries
 	if s.settings.Attempt != nil {
 		for i := range attempts {
 			a := attempts[i]
 			s.settings.Attempt(&a)
 		}
 	}
-	s.emit(s.joiner.AddAttempts(attempts))
-	s.emit(s.joiner.AddRequests(requests))
+	s.emit(append(s.joiner.AddAttempts(attempts), s.joiner.AddRequests(requests)...))
 	select {
 	case <-s.stopping:
 		s.emit(s.joiner.Drain())
@@ -158,17 +171,17 @@ func (s *Service) take(name string, entries []*data.HTTPAccessLogEntry) {
 	}
 }
 
-// kindOf is which log an entry belongs to: by its type where it has one, else by the
+// log is which log an entry belongs to: by its type where it has one, else by the
 // stream's name. Entries of requests that go on are neither.
-func kindOf(name string, entry *data.HTTPAccessLogEntry) string {
-	switch entry.GetCommonProperties().GetAccessLogType() {
+func (e *entry) log(stream string) string {
+	switch e.kind {
 	case data.AccessLogType_DownstreamEnd:
 		return LogRequests
 	case data.AccessLogType_UpstreamEnd:
 		return LogAttempts
 	case data.AccessLogType_NotSet:
-		if name == LogRequests || name == LogAttempts {
-			return name
+		if stream == LogRequests || stream == LogAttempts {
+			return stream
 		}
 	}
 	return ""

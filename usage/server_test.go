@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -208,16 +210,75 @@ func TestManyStreamsAtOnce(t *testing.T) {
 	assert.EqualValues(t, workers*each, ledger.balance.Requests)
 }
 
-func BenchmarkTake(b *testing.B) {
-	s := New(Settings{Decoder: decoder(b), Consumers: []Consumer{
-		NewMetrics(MetricsSettings{}), NewRecent(RecentSettings{}), NewWindow(WindowSettings{}),
+// usual is what Envoy tells of a plain chat that went well.
+func usual(t testing.TB, id string) *data.HTTPAccessLogEntry {
+	return requestEntry(t, id, usageIs(t, map[string]any{
+		"raw": `{"prompt_tokens":57,"completion_tokens":17,"total_tokens":74,"prompt_tokens_details":{"cached_tokens":0},` +
+			`"completion_tokens_details":{"reasoning_tokens":0}}`,
+	}), func(e *data.HTTPAccessLogEntry) {
+		e.CommonProperties.Metadata.FilterMetadata[metadataKeys] = fieldsOf(t, map[string]any{"jwt": map[string]any{
+			"iss": "postern", "aud": "postern", "iat": 1771678800, "exp": 1803214800, "tenant": "acme", "jti": "k1", "sub": "ada",
+		}})
+		c := e.GetCommonProperties()
+		c.TimeToFirstUpstreamTxByte, c.TimeToFirstUpstreamRxByte = durationpb.New(time.Millisecond), durationpb.New(2*time.Millisecond)
+		c.TimeToLastUpstreamRxByte, c.TimeToLastDownstreamTxByte = durationpb.New(3*time.Millisecond), durationpb.New(4*time.Millisecond)
+	})
+}
+
+// working is a Service with all consumers, and messages of so many entries for it, no
+// two of which are the same.
+func working(t testing.TB, messages, entries int) (s *Service, texts [][]byte) {
+	ledger, _, err := OpenLedger(filepath.Join(t.TempDir(), "usage.json"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = ledger.Close() })
+	s = New(Settings{Decoder: decoder(t), Ledger: ledger, Join: JoinSettings{Pending: 1000}, Consumers: []Consumer{
+		NewMetrics(MetricsSettings{}), NewRecent(RecentSettings{Requests: 1000}), NewWindow(WindowSettings{}),
 	}})
-	request, attempt := requestEntry(b, "x"), attemptEntry(b, "x", 1)
+	for n := range messages {
+		m := message(LogRequests)
+		for i := range entries {
+			id := "3d6f0a52-0000-4000-8000-" + strconv.Itoa(1e9+n*entries+i)
+			logs := m.GetHttpLogs()
+			logs.LogEntry = append(logs.LogEntry, usual(t, id))
+		}
+		text, err := proto.Marshal(m)
+		require.NoError(t, err)
+		texts = append(texts, text)
+	}
+	return s, texts
+}
+
+// What an entry costs is mostly what it allocates: its Request, its id, the list of its
+// attempts, the text of its usage object, and a few more inside of the JSON's parser.
+func TestAnEntryAllocatesLittle(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates itself")
+	}
+	const entries, runs = 50, 100
+	s, texts := working(t, runs+101, entries)
+	var from reader
+	next := 0
+	take := func() {
+		s.take(&from, texts[next])
+		next++
+	}
+	for range 100 { // maps grow, series are made
+		take()
+	}
+	each := testing.AllocsPerRun(runs, take) / entries
+	t.Logf("%.2f allocations an entry", each)
+	assert.LessOrEqual(t, each, 6.0)
+	assert.EqualValues(t, next*entries, s.Stats().Requests)
+	assert.Zero(t, s.Stats().Skipped)
+}
+
+func BenchmarkTake(b *testing.B) {
+	const entries = 50
+	s, texts := working(b, 400, entries)
+	var from reader
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		id := strconv.Itoa(i)
-		request.Request.RequestId, attempt.Request.RequestId = id, id
-		s.take(LogRequests, []*data.HTTPAccessLogEntry{request})
-		s.take(LogAttempts, []*data.HTTPAccessLogEntry{attempt})
+		s.take(&from, texts[i%len(texts)])
 	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/entries, "ns/entry")
 }

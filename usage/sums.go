@@ -34,10 +34,10 @@ func (s *Sums) add(r *Request) {
 	if r.Blame != Nobody {
 		s.Errors++
 	}
-	s.count(r.Tokens.Input, func(t *TokenSums) *int64 { return &t.Input })
-	s.count(r.Tokens.Output, func(t *TokenSums) *int64 { return &t.Output })
-	s.count(r.Tokens.Cached, func(t *TokenSums) *int64 { return &t.Cached })
-	s.count(r.Tokens.Reasoning, func(t *TokenSums) *int64 { return &t.Reasoning })
+	r.Tokens.Input.into(&s.Exact.Input, &s.Estimated.Input)
+	r.Tokens.Output.into(&s.Exact.Output, &s.Estimated.Output)
+	r.Tokens.Cached.into(&s.Exact.Cached, &s.Estimated.Cached)
+	r.Tokens.Reasoning.into(&s.Exact.Reasoning, &s.Estimated.Reasoning)
 	if r.Tokens.Input.Source == Unknown || r.Tokens.Output.Source == Unknown {
 		s.Unknown++
 	}
@@ -51,12 +51,13 @@ func (s *Sums) add(r *Request) {
 	}
 }
 
-func (s *Sums) count(c Count, field func(*TokenSums) *int64) {
+// into adds a number to the sum of its source.
+func (c Count) into(exact, estimated *int64) {
 	switch c.Source {
 	case Exact:
-		*field(&s.Exact) += c.N
+		*exact += c.N
 	case Estimated:
-		*field(&s.Estimated) += c.N
+		*estimated += c.N
 	}
 }
 

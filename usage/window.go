@@ -73,18 +73,19 @@ func (w *Window) Consume(r *Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	slot := w.slot()
-	for _, row := range []*series{w.total, w.row(w.routes, routeLabel(r))} {
+	box := boxOf(r.FirstByte)
+	for _, row := range [...]*series{w.total, w.row(w.routes, routeLabel(r), slot)} {
 		t := row.current(slot)
-		t.happened(r.Blame, r.FirstByte)
+		t.happened(r.Blame, box)
 		t.used(r)
 	}
 	for i := range r.Attempts {
 		if a := &r.Attempts[i]; a.Provider != "" {
-			w.row(w.providers, a.Provider).current(slot).happened(a.Blame, a.FirstByte)
+			w.row(w.providers, a.Provider, slot).current(slot).happened(a.Blame, boxOf(a.FirstByte))
 		}
 	}
 	if r.Provider != "" {
-		w.row(w.providers, r.Provider).current(slot).used(r)
+		w.row(w.providers, r.Provider, slot).current(slot).used(r)
 	}
 }
 
@@ -92,11 +93,11 @@ func (w *Window) slot() int64 { return int64(w.now().Sub(w.begun) / slotLength) 
 
 // row finds or makes a row. Where there are too many, one that was silent for the
 // minute gives way; if none was, the value is among the others.
-func (w *Window) row(rows map[string]*series, name string) *series {
+func (w *Window) row(rows map[string]*series, name string, slot int64) *series {
 	if found := rows[name]; found != nil {
 		return found
 	}
-	if slot := w.slot(); len(rows) >= mostRows && slot > w.swept {
+	if len(rows) >= mostRows && slot > w.swept {
 		w.swept = slot // looking through all rows once a slot is enough
 		oldest := slot - slots
 		maps.DeleteFunc(rows, func(_ string, s *series) bool { return slices.Max(s.at[:]) <= oldest })
@@ -121,7 +122,7 @@ func (s *series) current(slot int64) *tally {
 	return &s.slots[place]
 }
 
-func (t *tally) happened(b Blame, firstByte time.Duration) {
+func (t *tally) happened(b Blame, box int) {
 	t.requests++
 	switch b {
 	case Client:
@@ -134,8 +135,8 @@ func (t *tally) happened(b Blame, firstByte time.Duration) {
 	if b != Nobody {
 		t.errors++
 	}
-	if firstByte > 0 {
-		t.times[boxOf(firstByte)]++
+	if box >= 0 {
+		t.times[box]++
 	}
 }
 
@@ -161,12 +162,19 @@ func (t *tally) add(other *tally) {
 	}
 }
 
+// boxOf is the box of a time; -1 of none.
 func boxOf(d time.Duration) int {
-	if d <= firstBox {
+	switch {
+	case d <= 0:
+		return -1
+	case d <= firstBox:
 		return 0
 	}
-	return min(boxes-1, 1+int(math.Log(float64(d)/float64(firstBox))/math.Log(boxFactor)))
+	return min(boxes-1, 1+int(math.Log(float64(d)/float64(firstBox))/boxWidth))
 }
+
+// boxWidth is a box's on a logarithmic scale.
+var boxWidth = math.Log(boxFactor)
 
 // quantile is the middle of the box that holds the quantile; 0 if there is no time.
 func (t *tally) quantile(q float64) time.Duration {

@@ -87,12 +87,12 @@ func TestRowsAreBounded(t *testing.T) {
 func TestQuantilesAreRightWithinATwentieth(t *testing.T) {
 	for _, d := range []time.Duration{2 * time.Millisecond, 37 * time.Millisecond, time.Second, 95 * time.Second} {
 		var sum tally
-		sum.happened(Nobody, d)
+		sum.happened(Nobody, boxOf(d))
 		assert.InEpsilon(t, d.Seconds(), sum.quantile(0.5).Seconds(), 0.051)
 	}
 	var sum tally
-	sum.happened(Nobody, time.Hour)
-	sum.happened(Nobody, 1)
+	sum.happened(Nobody, boxOf(time.Hour))
+	sum.happened(Nobody, boxOf(1))
 	assert.Positive(t, sum.quantile(0.01))
 	assert.Positive(t, sum.quantile(1))
 }

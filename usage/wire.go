@@ -2,15 +2,10 @@ package usage
 
 import (
 	"math"
+	"time"
 
-	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	data "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/structpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/postern-proxy/postern/wire"
 )
@@ -18,288 +13,364 @@ import (
 // This file reads of Envoy's messages what a Decoder asks for and passes over the
 // rest. The numbers are those of envoy/service/accesslog/v3/als.proto and
 // envoy/data/accesslog/v3/accesslog.proto; a test holds them against the generated
-// types. A text is taken as it is, UTF-8 or not: the decoder cleans it. What is broken
-// ends the message it stands in, not the ones around it.
+// types. A text is taken as it is, UTF-8 or not: the decoder cleans it.
 
-// field is one field of a message: text for those that have a length, number for the
-// others.
-type field struct {
-	number protowire.Number
+// entry is what is asked of one entry of the log. Its texts are parts of the message
+// that it was read from, and end with it.
+type entry struct {
+	kind     data.AccessLogType
+	flags    *data.ResponseFlags // nil: none
+	attempts uint64
+	sink     bool // the attempt went to the sink
+	lane     []byte
+
+	began    time.Time
+	times    [times]time.Duration // by what they are of; 0: not said, or cannot be
+	total    bool                 // the whole duration was said
+	upstream bool                 // the last byte from upstream was
+
+	id, stream, path, original    []byte
+	cluster, route, failure       []byte
+	details, config, media, retry []byte
+	status, in, out               uint64
+
+	// From the metadata.
+	tenant, key, user, tier []byte
+	asked, askedLane, form  []byte
+	said                    said
+
+	// From tags.
+	tagModel, tagConfig []byte
+}
+
+// Which time of an entry.
+const (
+	whole = iota
+	firstSent
+	firstGot
+	lastGot
+	firstAnswered
+	lastAnswered
+	times
+)
+
+// said is what the provider said that it used: its own words, or the numbers by name.
+type said struct {
+	raw                                     value
+	input, output, total, cached, reasoning value
+	model, failed                           value
+}
+
+// value is one value of metadata: a text, a number, or anything else, which is none.
+type value struct {
 	text   []byte
-	value  uint64
+	number float64
+	kind   kind
 }
 
-// each walks a message's fields.
-func each(message []byte, visit func(f field)) {
-	for len(message) > 0 {
-		number, kind, n := protowire.ConsumeTag(message)
-		if n < 0 {
-			return
-		}
-		message = message[n:]
-		f := field{number: number}
-		switch kind {
-		case protowire.BytesType:
-			f.text, n = protowire.ConsumeBytes(message)
-		case protowire.VarintType:
-			f.value, n = protowire.ConsumeVarint(message)
-		case protowire.Fixed64Type:
-			f.value, n = protowire.ConsumeFixed64(message)
-		default:
-			n = protowire.ConsumeFieldValue(number, kind, message)
-		}
-		if n < 0 {
-			return
-		}
-		message = message[n:]
-		visit(f)
-	}
-}
+type kind uint8
 
-// readBatch reads a StreamAccessLogsMessage: its log's name, if it says one, its HTTP
-// entries, and how many others it has.
-func readBatch(message []byte) (name string, entries []*data.HTTPAccessLogEntry, others int) {
-	each(message, func(f field) {
-		switch f.number {
-		case 1: // identifier
-			each(f.text, func(f field) {
-				if f.number == 2 {
-					name = string(f.text)
-				}
-			})
-		case 2: // http_logs
-			each(f.text, func(f field) {
-				if f.number == 1 {
-					entries = append(entries, readEntry(f.text))
-				}
-			})
-		case 3: // tcp_logs
-			each(f.text, func(f field) { others++ })
-		}
-	})
-	return name, entries, others
-}
+const (
+	noValue kind = iota
+	textValue
+	numberValue
+)
 
-func readEntry(message []byte) *data.HTTPAccessLogEntry {
-	e := &data.HTTPAccessLogEntry{
-		CommonProperties: &data.AccessLogCommon{},
-		Request:          &data.HTTPRequestProperties{},
-		Response:         &data.HTTPResponseProperties{},
-	}
-	each(message, func(f field) {
-		switch f.number {
-		case 1:
-			each(f.text, func(f field) { readCommon(e.GetCommonProperties(), f) })
-		case 3:
-			each(f.text, func(f field) { readRequest(e.GetRequest(), f) })
-		case 4:
-			each(f.text, func(f field) { readResponse(e.GetResponse(), f) })
-		}
-	})
-	return e
-}
-
-func readCommon(c *data.AccessLogCommon, f field) {
-	switch f.number {
-	case 5:
-		seconds, nanos := readTime(f.text)
-		c.StartTime = &timestamppb.Timestamp{Seconds: seconds, Nanos: nanos}
-	case 7:
-		c.TimeToFirstUpstreamTxByte = readSpan(f.text)
-	case 9:
-		c.TimeToFirstUpstreamRxByte = readSpan(f.text)
-	case 10:
-		c.TimeToLastUpstreamRxByte = readSpan(f.text)
-	case 11:
-		c.TimeToFirstDownstreamTxByte = readSpan(f.text)
-	case 12:
-		c.TimeToLastDownstreamTxByte = readSpan(f.text)
-	case 13:
-		c.UpstreamRemoteAddress = readAddress(f.text)
-	case 15:
-		c.UpstreamCluster = string(f.text)
-	case 16:
-		if len(f.text) > 0 { // rare: most requests have none
-			c.ResponseFlags = &data.ResponseFlags{}
-			_ = proto.Unmarshal(f.text, c.GetResponseFlags()) // it has no text that could be wrong
-		}
-	case 17:
-		c.Metadata = readMetadata(f.text, c.GetMetadata())
-	case 18:
-		c.UpstreamTransportFailureReason = string(f.text)
-	case 19:
-		c.RouteName = string(f.text)
-	case 21:
-		each(f.text, func(f field) {
-			if f.number == 1 {
-				readLane(c, string(f.text))
-			}
-		})
-	case 22:
-		key, value := readPair(f.text)
-		if c.CustomTags == nil {
-			c.CustomTags = map[string]string{}
-		}
-		c.CustomTags[string(key)] = string(value)
-	case 23:
-		c.Duration = readSpan(f.text)
-	case 24:
-		c.UpstreamRequestAttemptCount = uint32(min(f.value, math.MaxUint32)) //nolint:gosec // bounded
-	case 26:
-		c.StreamId = string(f.text)
-	case 33:
-		c.AccessLogType = data.AccessLogType(min(f.value, math.MaxInt32)) //nolint:gosec // bounded
-	}
-}
-
-// readAddress is sinkAddress if that is the one; of others nothing is asked.
-func readAddress(message []byte) (at *core.Address) {
-	var address []byte
-	var port uint64
-	each(message, func(f field) {
-		if f.number != 1 {
-			return
-		}
-		each(f.text, func(f field) {
-			switch f.number {
-			case 2:
-				address = f.text
-			case 3:
-				port = f.value
-			}
-		})
-	})
-	if port == wire.SinkPort && string(address) == wire.SinkAddress {
-		return sinkAddress
+// word is a value's text; nil for every other kind.
+func (v value) word() []byte {
+	if v.kind == textValue {
+		return v.text
 	}
 	return nil
 }
 
-// sinkAddress is where attempts go that have nowhere to go. It is not changed.
-var sinkAddress = &core.Address{Address: &core.Address_SocketAddress{SocketAddress: &core.SocketAddress{
-	Address: wire.SinkAddress, PortSpecifier: &core.SocketAddress_PortValue{PortValue: wire.SinkPort},
-}}}
-
-// readLane turns the trace of the filter that finds names into the lane's tag.
-func readLane(c *data.AccessLogCommon, filter string) {
-	if filter != StateFound {
-		return
-	}
-	if c.CustomTags == nil {
-		c.CustomTags = map[string]string{}
-	}
-	c.CustomTags["lane"] = string(Found)
-}
-
-func readRequest(r *data.HTTPRequestProperties, f field) {
-	switch f.number {
-	case 5:
-		r.Path = string(f.text)
-	case 9:
-		r.RequestId = string(f.text)
-	case 10:
-		r.OriginalPath = string(f.text)
-	case 12:
-		r.RequestBodyBytes = f.value
-	}
-}
-
-func readResponse(r *data.HTTPResponseProperties, f field) {
-	switch f.number {
-	case 1:
-		code := &wrapperspb.UInt32Value{}
-		each(f.text, func(f field) { code.Value = uint32(min(f.value, math.MaxUint32)) }) //nolint:gosec // bounded
-		r.ResponseCode = code
-	case 3:
-		r.ResponseBodyBytes = f.value
-	case 4:
-		key, value := readPair(f.text)
-		if r.ResponseHeaders == nil {
-			r.ResponseHeaders = make(map[string]string, 2)
+// readBatch reads a StreamAccessLogsMessage: its log's name, if it says one, its HTTP
+// entries, added to those given, and how many others it has.
+func readBatch(message []byte, into [][]byte) (name string, entries [][]byte, others int) {
+	for s := (scan{rest: message}); s.next(); {
+		switch s.number {
+		case 1: // identifier
+			for s := (scan{rest: s.text}); s.next(); {
+				if s.number == 2 {
+					name = string(s.text)
+				}
+			}
+		case 2: // http_logs
+			for s := (scan{rest: s.text}); s.next(); {
+				if s.number == 1 {
+					into = append(into, s.text)
+				}
+			}
+		case 3: // tcp_logs
+			for s := (scan{rest: s.text}); s.next(); {
+				others++
+			}
 		}
-		r.ResponseHeaders[string(key)] = string(value)
-	case 6:
-		r.ResponseCodeDetails = string(f.text)
 	}
+	return name, into, others
 }
 
-func readTime(message []byte) (seconds int64, nanos int32) {
-	each(message, func(f field) {
-		switch f.number {
+// read reads one entry in place of what was in e.
+func (e *entry) read(message []byte) {
+	*e = entry{}
+	for s := (scan{rest: message}); s.next(); {
+		inner := scan{rest: s.text}
+		switch s.number {
 		case 1:
-			seconds = int64(f.value) //nolint:gosec // the wire's form of a negative number
-		case 2:
-			nanos = int32(f.value) //nolint:gosec // likewise
+			for inner.next() {
+				e.readCommon(&inner)
+			}
+		case 3:
+			for inner.next() {
+				e.readRequest(&inner)
+			}
+		case 4:
+			for inner.next() {
+				e.readResponse(&inner)
+			}
 		}
-	})
+	}
+}
+
+func (e *entry) readCommon(s *scan) {
+	switch s.number {
+	case 13:
+		e.sink = isSink(s.text)
+	case 15:
+		e.cluster = s.text
+	case 16:
+		if len(s.text) > 0 { // rare: most requests have none
+			e.flags = &data.ResponseFlags{}
+			_ = proto.Unmarshal(s.text, e.flags) // it has no text that could be wrong
+		}
+	case 17:
+		e.readMetadata(s.text)
+	case 18:
+		e.failure = s.text
+	case 19:
+		e.route = s.text
+	case 21: // the trace of the filter that finds names
+		if filter, _ := pair(s.text); string(filter) == StateFound {
+			e.lane = foundLane
+		}
+	case 22:
+		e.readTag(pair(s.text))
+	case 24:
+		e.attempts = s.value
+	case 26:
+		e.stream = s.text
+	case 33:
+		e.kind = data.AccessLogType(min(s.value, math.MaxInt32))
+	default:
+		e.readTime(s)
+	}
+}
+
+var foundLane = []byte(Found)
+
+func (e *entry) readTag(key, value []byte) {
+	switch string(key) {
+	case "lane":
+		e.lane = value
+	case "model":
+		e.tagModel = value
+	case "config":
+		e.tagConfig = value
+	}
+}
+
+// readTime reads when what happened.
+func (e *entry) readTime(s *scan) {
+	switch s.number {
+	case 5:
+		e.began = moment(instant(s.text))
+	case 7:
+		e.times[firstSent] = span(instant(s.text))
+	case 9:
+		e.times[firstGot] = span(instant(s.text))
+	case 10:
+		e.times[lastGot], e.upstream = span(instant(s.text)), true
+	case 11:
+		e.times[firstAnswered] = span(instant(s.text))
+	case 12:
+		e.times[lastAnswered] = span(instant(s.text))
+	case 23:
+		e.times[whole], e.total = span(instant(s.text)), true
+	}
+}
+
+// instant reads a Timestamp or a Duration.
+func instant(message []byte) (seconds int64, nanos int32) {
+	for s := (scan{rest: message}); s.next(); {
+		switch s.number {
+		case 1:
+			seconds = int64(s.value) //nolint:gosec // the wire's form of a negative number
+		case 2:
+			nanos = int32(s.value) //nolint:gosec // likewise
+		}
+	}
 	return seconds, nanos
 }
 
-func readSpan(message []byte) *durationpb.Duration {
-	seconds, nanos := readTime(message)
-	return &durationpb.Duration{Seconds: seconds, Nanos: nanos}
-}
-
-// readPair reads an entry of a map.
-func readPair(message []byte) (key, value []byte) {
-	each(message, func(f field) {
-		switch f.number {
-		case 1:
-			key = f.text
-		case 2:
-			value = f.text
+// isSink says that an address is where attempts go that have nowhere to go.
+func isSink(message []byte) bool {
+	var address []byte
+	var port uint64
+	for s := (scan{rest: message}); s.next(); {
+		if s.number != 1 {
+			continue
 		}
-	})
-	return key, value
-}
-
-// readMetadata adds the namespaces that are ours.
-func readMetadata(message []byte, to *core.Metadata) *core.Metadata {
-	if to == nil {
-		to = &core.Metadata{FilterMetadata: map[string]*structpb.Struct{}}
+		for s := (scan{rest: s.text}); s.next(); {
+			switch s.number {
+			case 2:
+				address = s.text
+			case 3:
+				port = s.value
+			}
+		}
 	}
-	each(message, func(f field) {
-		if f.number != 1 {
-			return
-		}
-		key, value := readPair(f.text)
-		switch namespace := string(key); namespace {
-		case metadataKeys, MetadataRequest, MetadataUsage:
-			to.FilterMetadata[namespace] = readStruct(value, 0)
-		}
-	})
-	return to
+	return port == wire.SinkPort && string(address) == wire.SinkAddress
 }
 
-// deepest is how far values may lie in each other and still be read.
-const deepest = 4
-
-func readStruct(message []byte, depth int) *structpb.Struct {
-	s := &structpb.Struct{Fields: map[string]*structpb.Value{}}
-	if depth > deepest {
-		return s
+func (e *entry) readRequest(s *scan) {
+	switch s.number {
+	case 5:
+		e.path = s.text
+	case 9:
+		e.id = s.text
+	case 10:
+		e.original = s.text
+	case 12:
+		e.in = s.value
 	}
-	each(message, func(f field) {
-		if f.number == 1 {
-			key, value := readPair(f.text)
-			s.Fields[string(key)] = readValue(value, depth)
-		}
-	})
-	return s
 }
 
-// readValue reads numbers, texts and objects; every other value is none.
-func readValue(message []byte, depth int) *structpb.Value {
-	v := &structpb.Value{}
-	each(message, func(f field) {
-		switch f.number {
+func (e *entry) readResponse(s *scan) {
+	switch s.number {
+	case 1:
+		for s := (scan{rest: s.text}); s.next(); {
+			e.status = s.value
+		}
+	case 3:
+		e.out = s.value
+	case 4:
+		switch key, value := pair(s.text); string(key) {
+		case headerConfig:
+			e.config = value
+		case headerType:
+			e.media = value
+		case headerRetry:
+			e.retry = value
+		}
+	case 6:
+		e.details = s.text
+	}
+}
+
+// readMetadata reads the namespaces that are ours.
+func (e *entry) readMetadata(message []byte) {
+	for s := (scan{rest: message}); s.next(); {
+		if s.number != 1 {
+			continue
+		}
+		namespace, text := pair(s.text)
+		for s := (scan{rest: text}); s.next(); {
+			if s.number != 1 {
+				continue
+			}
+			key, value := pair(s.text)
+			switch string(namespace) {
+			case metadataKeys:
+				if string(key) == claims {
+					e.readClaims(value)
+				}
+			case MetadataRequest:
+				e.readAsked(key, value)
+			case wire.MetadataForm:
+				if string(key) == wire.MetadataPath {
+					e.form = readValue(value).word()
+				}
+			case MetadataUsage:
+				e.said.read(key, value)
+			}
+		}
+	}
+}
+
+// readClaims reads those of a key's claims that are asked for.
+func (e *entry) readClaims(message []byte) {
+	for s := (scan{rest: message}); s.next(); {
+		if s.number != 5 {
+			continue
+		}
+		for s := (scan{rest: s.text}); s.next(); {
+			if s.number != 1 {
+				continue
+			}
+			switch key, value := pair(s.text); string(key) {
+			case "tenant":
+				e.tenant = readValue(value).word()
+			case "jti":
+				e.key = readValue(value).word()
+			case "sub":
+				e.user = readValue(value).word()
+			case "tier":
+				e.tier = readValue(value).word()
+			}
+		}
+	}
+}
+
+func (e *entry) readAsked(key, value []byte) {
+	switch string(key) {
+	case "model":
+		e.asked = readValue(value).word()
+	case "lane":
+		e.askedLane = readValue(value).word()
+	}
+}
+
+func (to *said) read(key, value []byte) {
+	if place := to.place(string(key)); place != nil {
+		*place = readValue(value)
+	}
+}
+
+// place is where the value of that name belongs; nil for all that are not asked for.
+func (to *said) place(name string) *value {
+	switch name {
+	case "raw":
+		return &to.raw
+	case "input":
+		return &to.input
+	case "output":
+		return &to.output
+	case "total":
+		return &to.total
+	case "cached":
+		return &to.cached
+	case "reasoning":
+		return &to.reasoning
+	case "model":
+		return &to.model
+	case "failed":
+		return &to.failed
+	}
+	return nil
+}
+
+// readValue reads numbers and texts; every other value is none.
+func readValue(message []byte) value {
+	var v value
+	for s := (scan{rest: message}); s.next(); {
+		switch s.number {
 		case 2:
-			v.Kind = &structpb.Value_NumberValue{NumberValue: math.Float64frombits(f.value)}
+			v = value{number: math.Float64frombits(s.value), kind: numberValue}
 		case 3:
-			v.Kind = &structpb.Value_StringValue{StringValue: string(f.text)}
-		case 5:
-			v.Kind = &structpb.Value_StructValue{StructValue: readStruct(f.text, depth+1)}
+			v = value{text: s.text, kind: textValue}
+		case 1, 4, 5, 6:
+			v = value{}
 		}
-	})
+	}
 	return v
 }

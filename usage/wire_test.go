@@ -43,15 +43,38 @@ func TestReadingFieldByFieldIsReadingWhole(t *testing.T) {
 			whole := requestEntry(t, "id", change)
 			text, err := proto.Marshal(message(LogRequests, whole, whole))
 			require.NoError(t, err)
-			log, entries, others := readBatch(text)
+			log, entries, others := readBatch(text, nil)
 			assert.Equal(t, LogRequests, log)
 			assert.Zero(t, others)
 			require.Len(t, entries, 2)
-			assert.Equal(t, d.Request(whole), d.Request(entries[1]))
-			assert.Equal(t, d.Attempt(whole), d.Attempt(entries[1]))
-			assert.Equal(t, kindOf("", whole), kindOf("", entries[1]))
+			var read entry
+			read.read(entries[0])
+			read.read(entries[1]) // nothing is left of the one before
+			of := entryOf(whole)
+			assert.Equal(t, of.log(""), read.log(""))
+			var m memos
+			for range 2 { // what is remembered is the same
+				var r Request
+				d.request(&read, &m, &r)
+				assert.Equal(t, d.Request(whole), r)
+				assert.Equal(t, d.Attempt(whole), d.attempt(&read, &m))
+			}
 		})
 	}
+}
+
+// requestsIn are those of a message.
+func requestsIn(t testing.TB, message []byte) []Request {
+	d := decoder(t)
+	_, entries, _ := readBatch(message, nil)
+	requests := make([]Request, len(entries))
+	var m memos
+	var e entry
+	for i, text := range entries {
+		e.read(text)
+		d.request(&e, &m, &requests[i])
+	}
+	return requests
 }
 
 func TestTheTraceOfAFilterIsTheLane(t *testing.T) {
@@ -68,9 +91,7 @@ func TestTheTraceOfAFilterIsTheLane(t *testing.T) {
 		}
 		text, err := proto.Marshal(message(LogRequests, e))
 		require.NoError(t, err)
-		_, entries, _ := readBatch(text)
-		d := decoder(t)
-		assert.Equal(t, test.want, d.Request(entries[0]).Lane, test.filters)
+		assert.Equal(t, test.want, requestsIn(t, text)[0].Lane, test.filters)
 	}
 }
 
@@ -86,11 +107,10 @@ func TestATextThatIsNoUTF8CostsNobodyElse(t *testing.T) {
 		}
 	}
 	require.Error(t, proto.Unmarshal(text, new(service.StreamAccessLogsMessage)))
-	_, entries, _ := readBatch(text)
-	require.Len(t, entries, 2)
-	d := decoder(t)
-	assert.Equal(t, "?LACEHOLDER", d.Request(entries[0]).ID)
-	assert.Equal(t, "b", d.Request(entries[1]).ID)
+	requests := requestsIn(t, text)
+	require.Len(t, requests, 2)
+	assert.Equal(t, "?LACEHOLDER", requests[0].ID)
+	assert.Equal(t, "b", requests[1].ID)
 }
 
 func TestUsageAsTheAPISaysIt(t *testing.T) {
@@ -112,12 +132,16 @@ func FuzzBatch(f *testing.F) {
 	f.Add(text)
 	d := decoder(f)
 	f.Fuzz(func(t *testing.T, text []byte) {
-		_, entries, _ := readBatch(text)
-		for _, e := range entries {
-			r := d.Request(e)
+		_, entries, _ := readBatch(text, nil)
+		var m memos
+		var e entry
+		for _, part := range entries {
+			var r Request
+			e.read(part)
+			d.request(&e, &m, &r)
 			d.Finish(&r)
 			assert.LessOrEqual(t, len(r.ID), maxID)
-			_ = d.Attempt(e)
+			_ = d.attempt(&e, &m)
 		}
 	})
 }
@@ -127,8 +151,11 @@ func BenchmarkBatch(b *testing.B) {
 	require.NoError(b, err)
 	b.Run("field by field", func(b *testing.B) {
 		b.ReportAllocs()
+		var e entry
+		var entries [][]byte
 		for b.Loop() {
-			_, _, _ = readBatch(text)
+			_, entries, _ = readBatch(text, entries[:0])
+			e.read(entries[0])
 		}
 	})
 	b.Run("whole", func(b *testing.B) {

@@ -93,7 +93,7 @@ func provider(in Input, v variant, custom []string) *cluster.Cluster {
 	}
 	options := &upstream.HttpProtocolOptions{
 		CommonHttpProtocolOptions: &core.HttpProtocolOptions{IdleTimeout: seconds(providerIdle)},
-		HttpFilters:               upstreamFilters(in, v, custom),
+		HttpFilters:               held(v, upstreamFilters(in, v, custom)),
 	}
 	there, named := place(in, p)
 	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}

@@ -93,6 +93,8 @@ func modelRoute(in Input, name string, match *route.HeaderMatcher) *route.Route 
 		Action:               &route.Route_Route{Route: action(m.Timeouts, base, attempts)},
 		TypedPerFilterConfig: map[string]*anypb.Any{},
 		ResponseHeadersToAdd: ofAnswer(askedModel(name, usable), len(attempts)),
+		// An answer that was packed for the client would hide its tokens.
+		RequestHeadersToRemove: []string{"accept-encoding"},
 		// A client that followed it would pass the gate by, its words with it.
 		ResponseHeadersToRemove: []string{"location"},
 	}

@@ -86,6 +86,10 @@ func register(on *grpc.Server, ads adsserver.Server) {
 	discovery.RegisterAggregatedDiscoveryServiceServer(on, ads)
 }
 
+// OnRefusal has f told of each refusal of an Envoy, by the last word of the resource's
+// type. Call it before Serve; f must not wait.
+func (s *Server) OnRefusal(f func(kind string)) { s.status.refusal, s.fleet.refusal = f, f }
+
 // Serve answers the gate's own Envoys on l until Stop. It gives nil after Stop.
 func (s *Server) Serve(l net.Listener) error {
 	if err := s.grpc.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {

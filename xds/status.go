@@ -82,6 +82,8 @@ type status struct {
 	streams map[int64]*conversation
 	asking  map[*discovery.DeltaDiscoveryRequest]*conversation // requests on their way to the cache
 	gone    []Envoy                                            // the last to go comes last
+
+	refusal func(kind string) // told of each; may be nil
 }
 
 // conversation is one ADS stream.
@@ -300,6 +302,9 @@ func (s *status) hear(c *conversation, r *discovery.DeltaDiscoveryRequest) {
 // so that only those it names are held to be refused, if it names any.
 func (s *status) note(c *conversation, answered sent, text string) {
 	c.refusals++
+	if s.refusal != nil {
+		s.refusal(answered.kind)
+	}
 	suspects := map[string]bool{}
 	for _, name := range answered.resources {
 		if strings.Contains(text, name) {

@@ -17,11 +17,15 @@ type variant struct {
 	deployment string // the model's name in the path, where it is not to and not the client's
 	to         string // the model's name in the body; empty: it stays
 	pattern    string // the entry's name, where deployment or to has a *
+	hold       bool   // its answer begins with its first event
 }
 
 // cluster is the variant's name among the clusters. What reads it is usage.
 func (v variant) cluster() string {
 	name := clusterProvider + account(v.provider, v.key)
+	if v.hold {
+		name += heldMark(v.key)
+	}
 	if v.path {
 		name += "@" + v.deployment
 	}
@@ -36,7 +40,7 @@ func (v variant) cluster() string {
 
 // variantOf is a target of a route of that shape, with one of its provider's keys.
 func variantOf(cfg *config.Config, entry string, target config.Target, key string, s shape) variant {
-	v := variant{provider: target.Provider, key: key, path: !s.path}
+	v := variant{provider: target.Provider, key: key, path: !s.path, hold: cfg.Models[entry].Holds()}
 	switch own := target.OwnName(entry); {
 	case target.Translated():
 		v.deployment = own

@@ -116,6 +116,7 @@ func open(at place, cfg *config.Config, log *slog.Logger, replicas []string) (*g
 		g.close()
 		return nil, err
 	}
+	g.xds.OnRefusal(g.meters.metrics.Refused)
 	return g, nil
 }
 

@@ -16,14 +16,6 @@ import (
 	"github.com/postern-proxy/postern/usage/price"
 )
 
-// trackerOf is a tracker as a configuration wants it.
-func trackerOf(h config.Health) *health.Tracker {
-	return health.NewTracker(health.Settings{
-		Consecutive: h.Failures, Ratio: float64(h.Ratio), Window: time.Duration(h.Window),
-		Open: time.Duration(h.Open), OpenMax: time.Duration(h.OpenMax), LimitMax: time.Duration(h.LimitMax),
-	})
-}
-
 // attempted takes an attempt that failed, before its request ends.
 func (m *meters) attempted(a *usage.Attempt) {
 	if !a.Open {
@@ -77,11 +69,7 @@ func (g *gate) keep(ctx context.Context, group *errgroup.Group) {
 		Config: g.config.Load, Tracker: g.meters.tracker, Prices: g.meters.prices.Load,
 		Push: func(order map[string][]int) { g.reorder(ctx, order) },
 	}
-	its := g.config.Load().Health
-	prober := health.Prober{
-		Config: g.config.Load, Tracker: g.meters.tracker, Ask: g.probes.ask,
-		Every: time.Duration(its.Probe), Timeout: time.Duration(its.ProbeTimeout),
-	}
+	prober := health.Prober{Config: g.config.Load, Tracker: g.meters.tracker, Ask: g.probes.ask}
 	group.Go(func() error { return keeper.Run(ctx) })
 	group.Go(func() error { return prober.Run(ctx) })
 }
@@ -100,7 +88,9 @@ func (g *gate) reorder(ctx context.Context, order map[string][]int) {
 		err = g.publish(ctx, own, fleet, longestTotal(cfg))
 	}
 	if err != nil {
-		g.log.Error("the order of providers was not changed", "reason", err)
+		if ctx.Err() == nil {
+			g.log.Error("the order of providers was not changed", "reason", err)
+		}
 		return
 	}
 	g.order = order

@@ -57,7 +57,7 @@ func openMeters(at place, admin envoy.Admin, current func() *config.Config) (*me
 		window: usage.NewWindow(usage.WindowSettings{}),
 		envoy:  &usage.Envoy{Stats: admin.Stats},
 
-		tracker: trackerOf(current().Health),
+		tracker: health.NewTracker(health.Settings{}),
 	}
 	m.envoy.Instance = func() string {
 		if id := m.instance.Load(); id != nil {

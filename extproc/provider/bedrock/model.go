@@ -34,11 +34,12 @@ const (
 	canAdapt                           // reason by effort and not by budget
 	canContinue                        // go on where a last message of the assistant ends
 	mustChoose                         // take temperature or top_p, not both
+	canStop                            // stop at any text
 )
 
 // plain is what Converse offers for any model: Bedrock refuses what the model at the
 // end cannot do.
-const plain = canSystem | canTools | canForce | canStreamTools | canSee | canContinue
+const plain = canSystem | canTools | canForce | canStreamTools | canSee | canContinue | canStop
 
 // model is a model's id and what it can do, which is read off the id. The table is
 // https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html.
@@ -142,7 +143,7 @@ func number(word string) (n int, ok bool) {
 func claudeCan(version int) ability {
 	can := plain | canJSON | canSeeResults
 	if version < 300 {
-		return canSystem | canContinue
+		return canSystem | canContinue | canStop
 	}
 	if version >= 307 {
 		can |= canThink

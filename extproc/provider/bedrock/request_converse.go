@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"regexp"
 	"strconv"
 
 	"github.com/tidwall/gjson"
@@ -157,12 +158,22 @@ func (c *converse) share(name string, most float64) (raw string, m *mistake) {
 	return "", is("must be a number from 0 to 1").field(name)
 }
 
+// titanStop is all that Titan stops at
+// (https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-text.html).
+var titanStop = regexp.MustCompile(`^(\|+|User:)$`)
+
+const titanStops = "must be User: or bars (|) with this model: it stops at no other text"
+
 // stops reads stop as a JSON list; empty where there is none.
 func (c *converse) stops() (list string, m *mistake) {
 	v := c.get("stop")
 	switch {
 	case v.Type == gjson.Null || v.IsArray() && empty(v):
 		return "", nil
+	case !c.model.has(canStop) && c.model.family != titanText:
+		return "", is("cannot be used with this model: it stops at no text")
+	case v.Type == gjson.String && c.model.family == titanText && !titanStop.MatchString(v.Str):
+		return "", is(titanStops)
 	case v.Type == gjson.String && v.Str != "":
 		return "[" + v.Raw + "]", nil
 	case !v.IsArray():
@@ -171,6 +182,9 @@ func (c *converse) stops() (list string, m *mistake) {
 	m = each(v, func(_ int, one gjson.Result) *mistake {
 		if one.Type != gjson.String || one.Str == "" {
 			return is("must be a string that is not empty")
+		}
+		if c.model.family == titanText && !titanStop.MatchString(one.Str) {
+			return is(titanStops)
 		}
 		return nil
 	})

@@ -303,7 +303,7 @@ func (w *world) openaisOwn(t *testing.T, p pair, r openai.Request, names map[str
 	assert.NotEmpty(t, names[credential], "its own credential")
 	assert.Equal(t, w.second.openai.Address(), r.Host)
 	assert.Equal(t, "text/event-stream, */*", names["accept"])
-	assert.Equal(t, "gzip", names["accept-encoding"])
+	assert.NotContains(t, names, "accept-encoding", "a packed answer would hide its tokens")
 	target := map[string]string{
 		"plain": "/v1/chat/completions?trace=a%2Fb",
 		"named": "/second/base/chat/completions?trace=a%2Fb",

@@ -64,7 +64,7 @@ func TestOnlyThisModelIsDown(t *testing.T) {
 `, "")
 	h.a.ForModel("m", fake.Status(500))
 	m := h.load(t, "m")
-	m.first(t, "b")
+	m.first(t, "b", time.Now())
 	all, _ := h.status(t)
 	assert.Equal(t, "open", all.of(t, "a", "m").State)
 	assert.Equal(t, "closed", all.of(t, "a", "n").State)
@@ -88,7 +88,7 @@ func TestRetryAfter(t *testing.T) {
 			h.a.Next(1, busy)
 			start := time.Now()
 			l := h.load(t, "m")
-			l.first(t, "b")
+			l.first(t, "b", time.Now())
 			assert.Less(t, time.Since(start), soon)
 			all, text := h.status(t)
 			left := time.Until(all.of(t, "a", "m").LimitedUntil)
@@ -96,7 +96,7 @@ func TestRetryAfter(t *testing.T) {
 			assert.Equal(t, "closed", all.of(t, "a", "m").State, "it is there")
 			assert.Contains(t, text, "limited for")
 			assert.Contains(t, text, "429")
-			l.first(t, "a")
+			l.first(t, "a", time.Now())
 			assert.InDelta(t, 3, time.Since(start).Seconds(), 2)
 			l.end(t)
 		})
@@ -123,8 +123,7 @@ func TestWhatIsNoEvidence(t *testing.T) {
 	}
 	h.a.Reset()
 	require.Eventually(t, func() bool {
-		_, metrics := h.metrics(t)
-		return strings.Contains(metrics, `postern_provider_state{model="m",provider="a",state="closed"} 1`)
+		return strings.Contains(h.metrics(t), `postern_provider_state{model="m",provider="a",state="closed"} 1`)
 	}, patience, glance)
 	require.Never(t, func() bool { return h.ask(t.Context(), "m").from() != "a 1" }, 1500*time.Millisecond, 50*time.Millisecond)
 }
@@ -149,9 +148,9 @@ func TestAStreamGoesOn(t *testing.T) {
 	const turns = 5
 	for range turns {
 		h.a.Always(fake.RateLimited(time.Hour))
-		l.first(t, "b")
-		mend(t, h.a)
-		l.first(t, "a")
+		l.first(t, "b", time.Now())
+		h.a.Reset()
+		l.first(t, "a", time.Now())
 	}
 	l.end(t)
 	assert.GreaterOrEqual(t, strings.Count(h.Output(), "the order of providers changed"), 2*turns)
@@ -187,7 +186,7 @@ func TestStatusTellsAll(t *testing.T) {
 		assert.Contains(t, text, word)
 	}
 	t.Log("\n" + text)
-	_, metrics := h.metrics(t)
+	metrics := h.metrics(t)
 	for _, word := range []string{`postern_provider_state{model="",provider="b",state="open"} 1`, "postern_provider_first_byte_seconds"} {
 		assert.Contains(t, metrics, word)
 	}

@@ -56,6 +56,8 @@ type house struct {
 	a, b   *fake.Server
 	quiet  *fake.Server
 	client *http.Client
+
+	document func(models, rest string) string
 }
 
 // open starts a house. health are the settings of that section, models the entries, rest
@@ -63,7 +65,8 @@ type house struct {
 func open(t *testing.T, health, models, rest string) *house {
 	t.Helper()
 	h := &house{a: fake.Start(t), b: fake.Start(t), quiet: fake.Start(t)}
-	h.Gate = gate.Start(t, gate.Settings{Env: []string{"KEY=" + secret}, Config: fmt.Sprintf(`
+	h.document = func(models, rest string) string {
+		return fmt.Sprintf(`
 listen: {address: "{{address}}"}
 health: {%s}
 providers:
@@ -73,7 +76,9 @@ providers:
 models:
 %s
 %s
-`, health, h.a.URL(), h.b.URL(), h.quiet.URL(), models, rest)})
+`, health, h.a.URL(), h.b.URL(), h.quiet.URL(), models, rest)
+	}
+	h.Gate = gate.Start(t, gate.Settings{Env: []string{"KEY=" + secret}, Config: h.document(models, rest)})
 	h.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 60 * time.Second}
 	t.Cleanup(func() {
 		h.client.CloseIdleConnections()
@@ -95,6 +100,7 @@ type answer struct {
 // from is who answered, and with which attempt.
 func (a answer) from() string { return a.provider + " " + a.attempts }
 
+// ask asks a model a short question.
 func (h *house) ask(ctx context.Context, model string) answer {
 	response, err := h.send(ctx, fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"one two three"}]}`, model))
 	if err != nil {
@@ -124,17 +130,16 @@ type traffic struct {
 	done  sync.WaitGroup
 	asked atomic.Int64
 
-	mu   sync.Mutex
-	last string // who answered the newest request
-	from time.Time
-	bad  []string
+	mu    sync.Mutex
+	began map[string]time.Time // by who answered, when the newest such request began
+	bad   []string
 }
 
-// load has a few clients ask until the test ends. None may see an error.
+// load has a few clients ask for a model until the test ends. None may see an error.
 func (h *house) load(t *testing.T, model string) *traffic {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	l := &traffic{stop: stop}
+	l := &traffic{stop: stop, began: map[string]time.Time{}}
 	for range 4 {
 		l.done.Go(func() {
 			for ctx.Err() == nil {
@@ -158,22 +163,23 @@ func (l *traffic) note(got answer, began time.Time) {
 	if got.err != nil || got.status != http.StatusOK {
 		l.bad = append(l.bad, fmt.Sprint(got.status, " ", got.err, " ", got.text))
 	}
-	if began.After(l.from) {
-		l.last, l.from = got.from(), began
+	if began.After(l.began[got.from()]) {
+		l.began[got.from()] = began
 	}
 }
 
-// first waits until requests that began from now on are answered by the first attempt at
-// a provider, and says how long that took.
-func (l *traffic) first(t *testing.T, provider string) time.Duration {
+// first waits until a request that began after start is answered by the first attempt at
+// a provider, and says how long after start it began.
+func (l *traffic) first(t *testing.T, provider string, start time.Time) time.Duration {
 	t.Helper()
-	start := time.Now()
+	var began time.Time
 	require.Eventually(t, func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.from.After(start) && l.last == provider+" 1"
+		began = l.began[provider+" 1"]
+		return began.After(start)
 	}, patience, glance, "nobody is answered by %s at once", provider)
-	return time.Since(start)
+	return began.Sub(start).Round(time.Millisecond)
 }
 
 // end stops the clients, and says how many of them saw an error: none.
@@ -186,22 +192,6 @@ func (l *traffic) end(t *testing.T) {
 	assert.Empty(t, l.bad, "of %d", l.asked.Load())
 	t.Logf("%d requests, %d errors", l.asked.Load(), len(l.bad))
 	l.bad = nil
-}
-
-// failures are the ways in which a provider fails here.
-func failures() map[string]func(*fake.Server) {
-	return map[string]func(*fake.Server){
-		"refused": func(s *fake.Server) { s.Refuse() },
-		"503":     func(s *fake.Server) { s.Always(fake.Status(503)) },
-		"stalled": func(s *fake.Server) { s.Always(fake.NoAnswer(fake.Stall)) },
-	}
-}
-
-// mend ends what failures began.
-func mend(t *testing.T, s *fake.Server) {
-	t.Helper()
-	s.Reset()
-	_ = s.Resume() // it may never have stopped
 }
 
 // view is what postern status says of a provider or a model.
@@ -251,7 +241,7 @@ func (s status) of(t *testing.T, provider, model string) view {
 }
 
 // metrics are what Prometheus would read.
-func (h *house) metrics(t *testing.T) (code int, text string) {
+func (h *house) metrics(t *testing.T) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+h.Metrics+"/metrics", nil)
 	require.NoError(t, err)
@@ -260,5 +250,5 @@ func (h *house) metrics(t *testing.T) (code int, text string) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
-	return response.StatusCode, string(body)
+	return string(body)
 }

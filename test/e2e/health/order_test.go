@@ -1,6 +1,7 @@
 package health_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,67 +15,83 @@ import (
 // outage is longer than Envoy itself leaves a provider alone.
 const outage = 7 * time.Second
 
-// TestTheCheaperIsFirst: with prefer: cost it gets the traffic, loses it when it fails,
-// and gets it back.
-func TestTheCheaperIsFirst(t *testing.T) {
+// TestTheBestIsFirst: with prefer: cost the cheaper provider gets the traffic, with
+// prefer: latency the faster, which is found out. It loses it when it fails, and gets it
+// back when it works.
+func TestTheBestIsFirst(t *testing.T) {
 	t.Parallel()
-	for name, fail := range failures() {
+	for name, fail := range map[string]func(*fake.Server){
+		"refused": func(s *fake.Server) { s.Refuse() },
+		"503":     func(s *fake.Server) { s.Always(fake.Status(503)) },
+		"stalled": func(s *fake.Server) { s.Always(fake.NoAnswer(fake.Stall)) },
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := open(t, "probe: 1s, probe_timeout: 500ms", `
-  m: {route: [[{provider: a}], [{provider: b}]], prefer: cost, timeouts: {first_byte: 300ms}}
-`, `prices: {a/m: {input: 2.5, output: 10}, b/m: {input: 0.15, output: 0.6}}`)
-			require.Equal(t, "b 1", h.ask(t.Context(), "m").from(), "from the first request on")
-			goesAndComes(t, h, fail)
-		})
-	}
-}
-
-// TestTheFasterIsFirst: the same with prefer: latency, which finds out by itself.
-func TestTheFasterIsFirst(t *testing.T) {
-	t.Parallel()
-	for name, fail := range failures() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := open(t, "probe: 1s, probe_timeout: 500ms", `
-  m: {route: [[{provider: a}], [{provider: b}]], prefer: latency, timeouts: {first_byte: 300ms}}
-`, "")
-			h.a.ForModel("m", fake.Behavior{FirstByteDelay: 60 * time.Millisecond})
-			l := h.load(t, "m")
+  cheap: {route: [[{provider: a}], [{provider: b}]], prefer: cost, timeouts: {first_byte: 300ms}}
+  fast: {route: [[{provider: a}], [{provider: b}]], prefer: latency, timeouts: {first_byte: 300ms}}
+`, `prices: {a/cheap: {input: 2.5, output: 10}, b/cheap: {input: 0.15, output: 0.6}}`)
+			require.Equal(t, "b 1", h.ask(t.Context(), "cheap").from(), "from the first request on")
+			h.a.ForModel("fast", fake.Behavior{FirstByteDelay: 60 * time.Millisecond})
+			fast, cheap := h.load(t, "fast"), h.load(t, "cheap")
 			// Once to be measured, and then because it is faster.
-			require.Eventually(t, func() bool { return strings.Count(h.Output(), `"first now"=b`) == 2 }, patience, glance)
-			l.end(t)
+			require.Eventually(t, func() bool { return strings.Count(h.Output(), `"such as"=fast "first now"=b`) == 2 }, patience, glance)
 			all, _ := h.status(t)
-			assert.Equal(t, []string{"b", "a"}, all.Order["m"])
-			assert.Greater(t, all.of(t, "a", "m").FirstByte, 55.0)
-			assert.Less(t, all.of(t, "b", "m").FirstByte, 55.0)
-			goesAndComes(t, h, fail)
+			assert.Equal(t, map[string][]string{"cheap": {"b", "a"}, "fast": {"b", "a"}}, all.Order)
+			assert.Greater(t, all.of(t, "a", "fast").FirstByte, 55.0)
+			assert.Less(t, all.of(t, "b", "fast").FirstByte, 55.0)
+			require.Equal(t, "good", all.of(t, "b", "").Probe.Result, "before it fails, it has shown that it can be probed")
+
+			fail(h.b)
+			failed := time.Now()
+			cheapLost, fastLost := cheap.first(t, "a", failed), fast.first(t, "a", failed)
+			assert.Less(t, max(cheapLost, fastLost), soon)
+			all, text := h.status(t)
+			assert.Equal(t, "open", all.of(t, "b", "cheap").State)
+			assert.Equal(t, "open", all.of(t, "b", "fast").State)
+			assert.Contains(t, text, "open")
+			require.Eventually(t, func() bool { return time.Since(failed) > outage }, patience, glance)
+
+			h.b.Reset()
+			_ = h.b.Resume() // it may never have stopped
+			mended := time.Now()
+			cheapBack, fastBack := cheap.first(t, "b", mended), fast.first(t, "b", mended)
+			t.Logf("cheap: lost after %s, back after %s; fast: lost after %s, back after %s", cheapLost, cheapBack, fastLost, fastBack)
+			assert.Less(t, max(cheapBack, fastBack), probed+noticed)
+			cheap.end(t)
+			fast.end(t)
 		})
 	}
 }
 
-// goesAndComes: b has the traffic, fails, and works again.
-func goesAndComes(t *testing.T, h *house, fail func(*fake.Server)) {
-	t.Helper()
-	// Before it fails, it has shown that it can be probed.
-	require.Eventually(t, func() bool {
-		all, _ := h.status(t)
-		probe := all.of(t, "b", "").Probe
-		return probe != nil && probe.Result == "good"
-	}, patience, 50*time.Millisecond)
+// TestAChangeKeepsTheOrder that follows from what is known, and follows new prices.
+func TestAChangeKeepsTheOrder(t *testing.T) {
+	t.Parallel()
+	models := func(total string) string {
+		return "  m: {route: [[{provider: a}], [{provider: b}]], prefer: cost}\n  other: {route: [[{provider: a}]], timeouts: {total: " + total + "}}"
+	}
+	const cheapB = "prices: {a/m: {input: 2.5, output: 10}, b/m: {input: 0.15, output: 0.6}}"
+	const cheapA = "prices: {a/m: {input: 0.1, output: 0.1}, b/m: {input: 0.15, output: 0.6}}"
+	h := open(t, "open: 1m, open_max: 1m", models("1m"), cheapB)
 	l := h.load(t, "m")
-	l.first(t, "b")
-	fail(h.b)
-	failed := time.Now()
-	lost := l.first(t, "a")
-	assert.Less(t, lost, soon)
-	all, text := h.status(t)
-	assert.Equal(t, "open", all.of(t, "b", "m").State)
-	assert.Contains(t, text, "open")
-	require.Eventually(t, func() bool { return time.Since(failed) > outage }, patience, glance)
-	mend(t, h.b)
-	back := l.first(t, "b")
-	t.Logf("lost after %s, back after %s", lost.Round(time.Millisecond), back.Round(time.Millisecond))
-	assert.Less(t, back, probed+noticed)
+	l.first(t, "b", time.Now())
+	h.Write(t, h.document(models("1m"), cheapA))
+	l.first(t, "a", time.Now())
+	h.Write(t, h.document(models("1m"), cheapB))
+	l.first(t, "b", time.Now())
+	// b is out of use; what has nothing to do with it does not bring it back.
+	h.b.ForModel("m", fake.Status(503))
+	l.first(t, "a", time.Now())
+	require.Eventually(t, func() bool { return strings.Count(h.Output(), "configuration changed") == 2 }, patience, glance)
+	chats := func() int {
+		return len(slices.DeleteFunc(h.b.Requests(), func(r fake.Request) bool { return r.Path != "/v1/chat/completions" }))
+	}
+	asked := chats()
+	for i := range 3 {
+		h.Write(t, h.document(models([]string{"2m", "3m", "4m"}[i]), cheapB))
+		require.Eventually(t, func() bool { return strings.Count(h.Output(), "configuration changed") == 3+i }, patience, glance)
+		l.first(t, "a", time.Now())
+	}
+	require.Never(t, func() bool { return chats() > asked }, time.Second, 50*time.Millisecond)
 	l.end(t)
 }

@@ -79,8 +79,8 @@ func TestAHundredPushesOfEachKind(t *testing.T) {
 
 // A thousand pushes in a row leave the gate as large as it was.
 func TestAThousandPushes(t *testing.T) {
-	if testing.Short() || gate.RaceDetector {
-		t.Skip("it takes two minutes, and the race detector keeps its own books")
+	if os.Getenv("SOAK") == "" || gate.RaceDetector {
+		t.Skip("it takes two minutes, and the race detector keeps its own books: make soak")
 	}
 	// What is remembered of requests grows with them, up to its own bounds, and says
 	// nothing of pushes.

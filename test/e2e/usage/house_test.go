@@ -101,7 +101,7 @@ func (h *house) ask(t *testing.T, id, model, more string) (*http.Response, []byt
 	request.Header.Set("Authorization", "Bearer "+h.Key)
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept-Encoding", "identity") // net/http would unpack what it asked for
-	request.Header.Set("X-Request-Id", id)
+	request.Header.Set("X-Request-ID", id)
 	response, err := gate.Client().Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()

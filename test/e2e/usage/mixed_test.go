@@ -114,7 +114,7 @@ func counted(t *testing.T, at *fake.Server) []said {
 	all := make([]said, mostWords+1)
 	for words := 1; words <= mostWords; words++ {
 		body := fmt.Sprintf(`{"model":"plain","messages":[{"role":"user","content":%q}]}`, text(words))
-		response, err := http.Post(at.URL()+"/v1/chat/completions", "application/json", strings.NewReader(body)) //nolint:noctx // a test's own server
+		response, err := http.Post(at.URL()+"/v1/chat/completions", "application/json", strings.NewReader(body))
 		require.NoError(t, err)
 		answer, err := io.ReadAll(response.Body)
 		require.NoError(t, err)
@@ -145,8 +145,8 @@ func (l *load) work(t *testing.T) {
 		if n > l.total || t.Failed() {
 			return
 		}
-		k := kinds[rand.IntN(len(kinds))] //nolint:gosec // a test's choice
-		words := 1 + rand.IntN(mostWords) //nolint:gosec // likewise
+		k := kinds[rand.IntN(len(kinds))]
+		words := 1 + rand.IntN(mostWords)
 		id := fmt.Sprintf("%d.%s.%d", n, k.name, words)
 		status := l.send(t, client, k, id, words)
 		l.mu.Lock()
@@ -163,14 +163,14 @@ func (l *load) send(t *testing.T, client *http.Client, k kind, id string, words 
 		body += `,"stream_options":{"include_usage":true}`
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, l.s.url+"/v1/chat/completions", strings.NewReader(body+"}"))
-	if !assert.NoError(t, err) {
+	if !assert.NoError(t, err) { //nolint:testifylint // require ends the wrong goroutine here
 		return 0
 	}
 	request.Header.Set("Authorization", "Bearer "+l.s.key)
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("X-Request-Id", id)
+	request.Header.Set("X-Request-ID", id)
 	response, err := client.Do(request)
-	if !assert.NoError(t, err, id) {
+	if !assert.NoError(t, err, id) { //nolint:testifylint // require ends the wrong goroutine here
 		return 0
 	}
 	defer response.Body.Close()
@@ -180,7 +180,7 @@ func (l *load) send(t *testing.T, client *http.Client, k kind, id string, words 
 		return 0
 	}
 	answer, err := io.ReadAll(response.Body)
-	if !assert.NoError(t, err, id) {
+	if !assert.NoError(t, err, id) { //nolint:testifylint // likewise
 		return 0
 	}
 	if k.stream && response.StatusCode == http.StatusOK {

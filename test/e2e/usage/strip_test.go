@@ -88,6 +88,17 @@ func TestTheExtraChunkIsTakenOut(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, string(eventsWith(usageChunk)), string(answer))
 	})
+	t.Run("broken off", func(t *testing.T) {
+		whole := eventsWith(usageChunk)
+		h.provider.Next(1, fake.Behavior{
+			Header: eventStream, Body: whole, Break: fake.Break{How: fake.Close, Bytes: len(whole) - 60},
+		})
+		_, answer, err := h.ask(t, "strip-broken", "exact", `,"stream":true`)
+		require.Error(t, err, "the client sees that it is not whole")
+		assert.True(t, bytes.HasPrefix(eventsWith(""), answer), "%q", answer)
+		assert.True(t, bytes.HasSuffix(answer, []byte("\n\n")), "only whole events: %q", tail(answer))
+		assert.True(t, h.with(t, "strip-broken", 1)[0].Get("tokens.estimated").Bool())
+	})
 	t.Run("packed", func(t *testing.T) {
 		h.provider.Next(1, fake.Behavior{
 			Header: http.Header{"Content-Type": {"text/event-stream"}, "Content-Encoding": {"gzip"}}, Body: packed(eventsWith(usageChunk)),

@@ -2,6 +2,7 @@ package usage_test
 
 import (
 	"io"
+	"net/http"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -97,7 +98,7 @@ func TestTopInATerminal(t *testing.T) {
 	h.Write(t, strings.Replace(h.config, "\nprices:", routes+"\nprices:", 1))
 	require.Eventually(t, func() bool {
 		response, _ := h.Chat(t.Context(), t, "a-route-with-a-rather-long-name-")
-		return response.StatusCode == 200
+		return response.StatusCode == http.StatusOK
 	}, 20*time.Second, 50*time.Millisecond)
 	for i := range 30 {
 		h.Chat(t.Context(), t, "a-route-with-a-rather-long-name-"+strings.Repeat("x", i))
@@ -123,7 +124,7 @@ func TestTopInATerminal(t *testing.T) {
 	assert.NotEmpty(t, row(before, "total"))
 	assert.Regexp(t, `\n… and \d+ more\n`, strings.Join(before, "\n"), "what has no room is said to be there")
 
-	for range 200 {
+	for range 60 {
 		h.Chat(t.Context(), t, "plain")
 	}
 	require.Eventually(t, func() bool {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	_ "embed" // for the configuration
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -56,7 +57,7 @@ func broken(ctx context.Context, arguments []string) error {
 	})}
 	defer context.AfterFunc(untilOrphan(ctx), func() { _ = server.Close() })()
 	fmt.Println(listener.Addr())
-	if err := server.Serve(listener); err != http.ErrServerClosed { //nolint:errorlint // as net/http gives it
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
