@@ -85,9 +85,6 @@ func (v *validator) bedrock(at path, p *Provider) {
 	v.region(at, p)
 	v.imageHosts(at.key("images").key("hosts"), p)
 	v.fields(at.key("fields"), p.Fields)
-	if len(v.problems) == 0 {
-		v.warnf(at, "requests are signed with what Envoy finds by AWS's default credential chain: environment, files, web identity, container, instance")
-	}
 	if !v.broken(at.key("url")) && strings.HasPrefix(p.URL, "http://") && !loopback(p.URL) {
 		v.warnf(at.key("url"), "requests are sent over plain http: use an https url")
 	}

@@ -10,7 +10,8 @@ import (
 // Health is when a provider is held to be down, and how it is asked whether it is. Zero
 // values were replaced by the defaults.
 type Health struct {
-	Probe        Duration `json:"probe,omitempty" yaml:"probe,omitempty" jsonschema_description:"A provider that no request told of for so long is asked for its models; default 15s."`
+	Breakers     string   `json:"breakers,omitempty" yaml:"breakers,omitempty" jsonschema:"enum=on,enum=off" jsonschema_description:"off: a provider that fails keeps its place in the order of groups, and only Envoy's own breaker leaves it alone. Default on."`
+	Probe        Interval `json:"probe,omitempty" yaml:"probe,omitempty" jsonschema_description:"A provider that no request told of for so long is asked for its models; default 15s; off: none is ever asked."`
 	ProbeTimeout Duration `json:"probe_timeout,omitempty" yaml:"probe_timeout,omitempty" jsonschema_description:"How long it has to answer that; default 5s."`
 	Failures     int      `json:"failures,omitempty" yaml:"failures,omitempty" jsonschema:"minimum=1,maximum=1000" jsonschema_description:"So many failures in a row take a provider out of use; default 5."`
 	Ratio        Ratio    `json:"ratio,omitempty" yaml:"ratio,omitempty" jsonschema_description:"Or this share of the attempts within the window; default 0.5."`
@@ -18,6 +19,37 @@ type Health struct {
 	Open         Duration `json:"open,omitempty" yaml:"open,omitempty" jsonschema_description:"How long it is out of use the first time, twice as long each time after; default 5s."`
 	OpenMax      Duration `json:"open_max,omitempty" yaml:"open_max,omitempty" jsonschema_description:"The longest of that; default 15s."`
 	LimitMax     Duration `json:"limit_max,omitempty" yaml:"limit_max,omitempty" jsonschema_description:"The longest that a provider which answers 429 is left alone, whatever its Retry-After says; default 5m."`
+}
+
+// Interval is a time between things that happen again and again, or Never.
+type Interval time.Duration
+
+// Never is the Interval that is written as "off".
+const Never Interval = -1
+
+// String is Duration's form, or "off".
+func (i Interval) String() string {
+	if i == Never {
+		return "off"
+	}
+	return Duration(i).String()
+}
+
+// MarshalText gives String's form, for JSON and YAML.
+func (i Interval) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// UnmarshalText reads "15s" or "off".
+func (i *Interval) UnmarshalText(text []byte) error {
+	if string(text) == "off" {
+		*i = Never
+		return nil
+	}
+	var d Duration
+	if err := d.UnmarshalText(text); err != nil || d < 0 {
+		return errors.New("must be a duration with its unit, such as 15s or 1m, or off")
+	}
+	*i = Interval(d)
+	return nil
 }
 
 // Ratio is a share, from above 0 to 1.
@@ -39,15 +71,16 @@ func (r *Ratio) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// The values of Provider.Probe.
+// ProbeOff is the Provider.Probe of one that is never asked, and BreakersOff the
+// Health.Breakers of an order that does not follow from failures.
 const (
-	ProbeOn  = "on"
-	ProbeOff = "off" // it is never asked
+	ProbeOff    = "off"
+	BreakersOff = "off"
 )
 
 // The defaults of health, and its bounds.
 const (
-	defaultProbe        = Duration(15 * time.Second)
+	defaultProbe        = Interval(15 * time.Second)
 	defaultProbeTimeout = Duration(5 * time.Second)
 	defaultFailures     = 5
 	defaultRatio        = Ratio(0.5)
@@ -69,7 +102,6 @@ func (v *validator) health() {
 		value *Duration
 		usual Duration
 	}{
-		{"probe", &h.Probe, defaultProbe},
 		{"probe_timeout", &h.ProbeTimeout, defaultProbeTimeout},
 		{"window", &h.Window, defaultWindow},
 		{"open", &h.Open, defaultOpen},
@@ -84,6 +116,7 @@ func (v *validator) health() {
 			v.problemf(at, "must be from %s to %s", shortest, maxTimeout)
 		}
 	}
+	v.probing(at.key("probe"), h)
 	if h.Ratio == 0 {
 		h.Ratio = defaultRatio
 	}
@@ -92,7 +125,17 @@ func (v *validator) health() {
 	} else if !v.broken(at) && (h.Failures < 1 || h.Failures > maxFailures) {
 		v.problemf(at, "must be from 1 to %d", maxFailures)
 	}
-	if at := at.key("open_max"); v.given(at) && !v.broken(at) && !v.broken(path("health").key("open")) && h.OpenMax < h.Open {
-		v.problemf(at, "must be at least open (%s)", h.Open)
+	if most := at.key("open_max"); v.given(most) && !v.broken(most) && !v.broken(at.key("open")) && h.OpenMax < h.Open {
+		v.problemf(most, "must be at least open (%s)", h.Open)
+	}
+}
+
+func (v *validator) probing(at path, h *Health) {
+	switch {
+	case !v.given(at):
+		h.Probe = defaultProbe
+	case v.broken(at), h.Probe == Never:
+	case h.Probe < Interval(shortest) || h.Probe > Interval(maxTimeout):
+		v.problemf(at, "must be from %s to %s, or off", shortest, maxTimeout)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 func TestHealth(t *testing.T) {
 	usual := Health{
-		Probe: Duration(15 * time.Second), ProbeTimeout: Duration(5 * time.Second), Failures: 5, Ratio: 0.5,
+		Probe: Interval(15 * time.Second), ProbeTimeout: Duration(5 * time.Second), Failures: 5, Ratio: 0.5,
 		Window: Duration(10 * time.Second), Open: Duration(5 * time.Second), OpenMax: Duration(15 * time.Second),
 		LimitMax: Duration(5 * time.Minute),
 	}
@@ -21,11 +21,17 @@ func TestHealth(t *testing.T) {
 	assert.Equal(t, ProbeOff, c.Providers["q"].Probe)
 
 	own := usual
-	own.Probe, own.Ratio, own.Open, own.OpenMax, own.Failures = Duration(time.Second), 0.25, Duration(time.Minute), Duration(time.Minute), 3
+	own.Probe, own.Ratio, own.Open, own.OpenMax, own.Failures = Interval(time.Second), 0.25, Duration(time.Minute), Duration(time.Minute), 3
 	assert.Equal(t, own, parse(t, "health: {probe: 1s, ratio: 0.25, open: 1m, failures: 3}"+rest, Env{}).Health)
 
+	off := parse(t, "health: {probe: off}"+rest, Env{}).Health.Probe
+	assert.Equal(t, Never, off)
+	assert.Equal(t, "off", off.String())
+	assert.Equal(t, BreakersOff, parse(t, "health: {breakers: off}"+rest, Env{}).Health.Breakers)
 	for text, problem := range map[string]string{
-		"probe: 0s":                "health.probe: must be from 100ms to 24h",
+		"probe: -1s":               "health.probe: must be a duration with its unit",
+		"breakers: no":             `health.breakers: "no" is unknown: it can be on, off`,
+		"probe: 0s":                "health.probe: must be from 100ms to 24h, or off",
 		"probe: 5":                 "health.probe: must be a duration with its unit",
 		"probe_timeout: 25h":       "health.probe_timeout: must be from 100ms to 24h",
 		"failures: 0":              "health.failures: must be from 1 to 1000",

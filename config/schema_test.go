@@ -44,6 +44,8 @@ func formsOf(t reflect.Type) *generator.Schema {
 		}, Examples: []any{"20MiB", "64KiB"}}
 	case reflect.TypeFor[Rate]():
 		return &generator.Schema{Type: "string", Pattern: orVariable(`^[0-9]{1,10}[kM]?/[smhd]$`), Examples: []any{"20/m", "1k/h"}}
+	case reflect.TypeFor[Interval]():
+		return &generator.Schema{Type: "string", Pattern: orVariable(`^(off|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`), Examples: []any{"15s", "off"}}
 	case reflect.TypeFor[Amount]():
 		return &generator.Schema{OneOf: []*generator.Schema{
 			{Type: "string", Pattern: orVariable(`^([0-9]{1,7}(\.[0-9]{1,6})?|-)$`)},

@@ -1,6 +1,8 @@
 package extproc
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"strconv"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -13,39 +15,65 @@ import (
 	"github.com/postern-proxy/postern/wire"
 )
 
-// Messages of an attempt at a provider of another form. Those that are variables are
-// shared and never written to.
+// Messages of answers of another form. Those that are variables are shared and never
+// written to.
 var (
-	// continueResponse waits for the whole answer.
+	// continueResponse lets an answer by.
 	continueResponse = &pb.ProcessingResponse{Response: &pb.ProcessingResponse_ResponseHeaders{
 		ResponseHeaders: &pb.HeadersResponse{},
 	}}
-	// pieces has the answer come in pieces from now on.
-	pieces = &pb.ProcessingResponse{
-		Response: &pb.ProcessingResponse_ResponseHeaders{ResponseHeaders: &pb.HeadersResponse{
-			Response: &pb.CommonResponse{HeaderMutation: &pb.HeaderMutation{
-				SetHeaders:    []*core.HeaderValueOption{header("content-type", bedrock.StreamType), header("cache-control", "no-cache")},
-				RemoveHeaders: []string{"content-length", "content-encoding"},
-			}},
-		}},
+	// together has the answer come whole.
+	together = &pb.ProcessingResponse{
+		Response: &pb.ProcessingResponse_ResponseHeaders{ResponseHeaders: &pb.HeadersResponse{}},
 		ModeOverride: &process.ProcessingMode{
-			RequestHeaderMode:  process.ProcessingMode_SEND,
-			RequestBodyMode:    process.ProcessingMode_BUFFERED,
-			ResponseHeaderMode: process.ProcessingMode_SEND,
-			ResponseBodyMode:   process.ProcessingMode_STREAMED,
+			ResponseHeaderMode: process.ProcessingMode_SEND, ResponseBodyMode: process.ProcessingMode_BUFFERED,
 		},
 	}
 )
 
-// called sends a request on as the provider's: everything of it that an attempt before
-// may have changed is set.
-func called(path string, text []byte) *pb.ProcessingResponse {
-	return bodyResponse(&pb.CommonResponse{
-		HeaderMutation: &pb.HeaderMutation{SetHeaders: []*core.HeaderValueOption{
-			header(":path", path), header("content-type", "application/json"), header("content-length", strconv.Itoa(len(text))),
+// pieces has the answer come in pieces, without the headers that are foreign.
+func pieces(foreign []string) *pb.ProcessingResponse {
+	return &pb.ProcessingResponse{
+		Response: &pb.ProcessingResponse_ResponseHeaders{ResponseHeaders: &pb.HeadersResponse{
+			Response: &pb.CommonResponse{HeaderMutation: &pb.HeaderMutation{
+				SetHeaders:    []*core.HeaderValueOption{header("content-type", bedrock.StreamType), header("cache-control", "no-cache")},
+				RemoveHeaders: append(foreign, "content-length"),
+			}},
 		}},
-		BodyMutation: &pb.BodyMutation{Mutation: &pb.BodyMutation_Body{Body: text}},
+		ModeOverride: &process.ProcessingMode{
+			ResponseHeaderMode: process.ProcessingMode_SEND, ResponseBodyMode: process.ProcessingMode_STREAMED,
+		},
+	}
+}
+
+// called sends a request on as the provider's: everything of it that an attempt before
+// may have changed is set. What its answer has to be made for is noted.
+func called(call bedrock.Call) *pb.ProcessingResponse {
+	out := bodyResponse(&pb.CommonResponse{
+		HeaderMutation: &pb.HeaderMutation{SetHeaders: []*core.HeaderValueOption{
+			header(":path", call.Path), header("content-type", "application/json"), header("content-length", strconv.Itoa(len(call.Body))),
+		}},
+		BodyMutation: &pb.BodyMutation{Mutation: &pb.BodyMutation_Body{Body: call.Body}},
 	})
+	out.DynamicMetadata = &structpb.Struct{Fields: map[string]*structpb.Value{
+		wire.MetadataAttempt: structure(map[string]*structpb.Value{wire.MetadataAsked: structpb.NewStringValue(packed(call.Asked))}),
+	}}
+	return out
+}
+
+// packed is what was asked as a text of letters, digits, dashes and underscores, as it
+// can stand in the metadata of a stream.
+func packed(asked bedrock.Asked) string {
+	text, _ := json.Marshal(asked) //nolint:errchkjson // numbers, texts and booleans: cannot fail
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+func unpack(text string) (asked bedrock.Asked, err error) {
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err == nil {
+		err = json.Unmarshal(raw, &asked)
+	}
+	return asked, err
 }
 
 // piece is a piece of a stream in place of the provider's; it may be empty.
@@ -58,16 +86,16 @@ func piece(text []byte) *pb.ProcessingResponse {
 }
 
 // whole is a whole answer in place of the provider's.
-func whole(r bedrock.Reply) *pb.ProcessingResponse {
+func whole(r bedrock.Reply, foreign []string) *pb.ProcessingResponse {
 	return &pb.ProcessingResponse{
-		Response:        &pb.ProcessingResponse_ResponseBody{ResponseBody: &pb.BodyResponse{Response: replied(r)}},
+		Response:        &pb.ProcessingResponse_ResponseBody{ResponseBody: &pb.BodyResponse{Response: replied(r, foreign)}},
 		DynamicMetadata: saidBy(r),
 	}
 }
 
 // wholeAtHeaders is the same for an answer of the provider's that has no body.
-func wholeAtHeaders(r bedrock.Reply) *pb.ProcessingResponse {
-	common := replied(r)
+func wholeAtHeaders(r bedrock.Reply, foreign []string) *pb.ProcessingResponse {
+	common := replied(r, foreign)
 	common.Status = pb.CommonResponse_CONTINUE_AND_REPLACE
 	return &pb.ProcessingResponse{
 		Response:        &pb.ProcessingResponse_ResponseHeaders{ResponseHeaders: &pb.HeadersResponse{Response: common}},
@@ -75,16 +103,18 @@ func wholeAtHeaders(r bedrock.Reply) *pb.ProcessingResponse {
 	}
 }
 
-func replied(r bedrock.Reply) *pb.CommonResponse {
+func replied(r bedrock.Reply, foreign []string) *pb.CommonResponse {
 	m := &pb.HeaderMutation{
 		SetHeaders:    []*core.HeaderValueOption{header(":status", strconv.Itoa(r.Status)), header("content-length", strconv.Itoa(len(r.Body)))},
-		RemoveHeaders: []string{"content-encoding", "retry-after"},
+		RemoveHeaders: foreign,
 	}
+	wait := false
 	for _, h := range r.Header {
 		m.SetHeaders = append(m.SetHeaders, header(h.Name, h.Value))
-		if h.Name == "retry-after" {
-			m.RemoveHeaders = m.RemoveHeaders[:1]
-		}
+		wait = wait || h.Name == "retry-after"
+	}
+	if !wait {
+		m.RemoveHeaders = append(m.RemoveHeaders, "retry-after")
 	}
 	return &pb.CommonResponse{
 		HeaderMutation: m,

@@ -3,6 +3,7 @@ package extproc
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +18,10 @@ import (
 	"github.com/postern-proxy/postern/wire"
 )
 
-// attempt is one attempt at a provider of another form, from its request to the end of
-// its answer.
+// attempt is one attempt at a provider of another form, from the beginning of its answer
+// to the end. It is read in the filters of the client's side: those of a provider's
+// cluster may hold an answer no longer than its connection does, or Envoy 1.40 fails
+// where the client reads slowly (docs/adr/0010).
 type attempt struct {
 	asked  bedrock.Asked
 	status int
@@ -43,9 +46,7 @@ func (st *stream) translate(ctx context.Context, text []byte) *pb.ProcessingResp
 	if err != nil {
 		return st.refuse(err)
 	}
-	st.attempt = &attempt{asked: call.Asked}
-	st.done = false // its answer is to come
-	return called(call.Path, call.Body)
+	return called(call)
 }
 
 // model is the provider's id of the model.
@@ -94,12 +95,20 @@ func (st *stream) images(ctx context.Context) func(string) ([]byte, error) {
 
 // responseHeaders decides how the answer comes: a stream in pieces, all else whole.
 func (st *stream) responseHeaders(in *pb.HttpHeaders) (*pb.ProcessingResponse, error) {
-	a := st.attempt
-	if a == nil {
+	if st.value(wire.MetaLane) != wire.LaneAnswer {
 		return nil, status.Error(codes.Unimplemented, "extproc: only requests are read here")
 	}
-	st.release() // the request is on its way
+	a := &attempt{}
 	a.read(in.GetHeaders())
+	if a.header[wire.HeaderForm] != wire.FormBedrock { // a provider's of OpenAI's own form, or Envoy's
+		st.done = true
+		return continueResponse, nil
+	}
+	asked, err := unpack(st.value(wire.MetaAsked))
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, "extproc: nobody said what the answer is to be made for")
+	}
+	a.asked, st.attempt = asked, a
 	switch {
 	case a.streams():
 		a.stream = bedrock.NewStream(a.asked, st.service.now(), st.value(wire.MetaRequest))
@@ -107,15 +116,27 @@ func (st *stream) responseHeaders(in *pb.HttpHeaders) (*pb.ProcessingResponse, e
 			st.done = true
 			return a.empty(a.stream.Write(nil, true)), nil
 		}
-		return pieces, nil
+		return pieces(a.foreign()), nil
 	case in.GetEndOfStream():
 		st.done = true
-		return wholeAtHeaders(st.answer(nil)), nil
+		return wholeAtHeaders(st.answer(nil), a.foreign()), nil
 	}
 	if need := int64(copies) * contentLength(a.header); !st.hold(need) {
 		return nil, status.Error(codes.ResourceExhausted, "extproc: no room for an answer")
 	}
-	return continueResponse, nil
+	return together, nil
+}
+
+// foreign are the names of headers that only the provider's own clients know.
+func (a *attempt) foreign() []string {
+	all := []string{wire.HeaderForm, "content-encoding"}
+	for name := range a.header {
+		if strings.HasPrefix(name, "x-amzn-") {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // read keeps what is needed of the headers. Envoy forwards no others.
@@ -144,11 +165,11 @@ func (a *attempt) streams() bool {
 func (st *stream) responseBody(in *pb.HttpBody) (*pb.ProcessingResponse, error) {
 	a := st.attempt
 	switch {
-	case a == nil || a.header == nil:
+	case a == nil:
 		return nil, status.Error(codes.Unimplemented, "extproc: only requests are read here")
 	case a.stream == nil:
 		st.done = true
-		return whole(st.answer(in.GetBody())), nil
+		return whole(st.answer(in.GetBody()), a.foreign()), nil
 	}
 	st.done = in.GetEndOfStream()
 	out := piece(a.stream.Write(in.GetBody(), in.GetEndOfStream()))
@@ -166,7 +187,7 @@ func (a *attempt) empty(text []byte) *pb.ProcessingResponse {
 	return wholeAtHeaders(bedrock.Reply{
 		Status: http.StatusOK, Header: []bedrock.Header{{Name: "content-type", Value: bedrock.StreamType}},
 		Body: text, Err: a.stream.Err(),
-	})
+	}, a.foreign())
 }
 
 // answer translates a whole answer.
@@ -191,6 +212,6 @@ func (st *stream) tell(err error, odd string) {
 	if now == last || !st.service.told.CompareAndSwap(last, now) {
 		return
 	}
-	st.service.Log.Warn("a provider's answer", "request", st.value(wire.MetaRequest), "model", st.value(wire.MetaName),
+	st.service.Log.Warn("a provider's answer", "request", st.value(wire.MetaRequest), "model", st.attempt.asked.Model,
 		"error", err, "stop_reason", odd)
 }

@@ -1,6 +1,7 @@
 package extproc_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	process "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	pb "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -33,6 +35,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 //	send         what is sent, a word a line; headers and body if it is not there
 //	budget       bytes of room for bodies, if it is to be tight
 //	body         of the request; body.quoted is the same as a Go string
+//	answer       of a provider, sent after all else; see answerMessages
 //	response     what comes back
 //
 // go test ./extproc -run Conversations -update writes the responses anew.
@@ -83,12 +86,15 @@ func newScript(t *testing.T, archive *txtar.Archive) *script {
 	text := requestBody(t, archive)
 	s.readMetadata(t, archive, version, len(text))
 	words, there := section(archive, "send")
-	if !there {
+	answer := answerMessages(t, archive)
+	if !there && answer == nil {
 		words = "headers\nbody"
 	}
 	for word := range strings.FieldsSeq(words) {
 		s.messages = append(s.messages, message(t, word, text))
 	}
+	s.messages = append(s.messages, answer...)
+	s.service.Now = noon
 	return s
 }
 
@@ -101,6 +107,9 @@ func (s *script) readMetadata(t *testing.T, archive *txtar.Archive, version stri
 		name, value, ok := strings.Cut(strings.TrimSpace(line), ":")
 		require.True(t, ok, "not a line of metadata: %s", line)
 		value = strings.ReplaceAll(strings.TrimSpace(value), "$version", version)
+		if strings.HasPrefix(value, "{") { // postern-asked, for people
+			value = base64.RawURLEncoding.EncodeToString([]byte(value))
+		}
 		if name == wire.MetaLength {
 			announced = value
 			continue
@@ -163,7 +172,10 @@ func (s *script) play(t *testing.T) string {
 // that no mutation goes unread.
 func render(t *testing.T, out *strings.Builder, answer *pb.ProcessingResponse) {
 	t.Helper()
-	require.Nil(t, answer.GetModeOverride())
+	if mode := answer.GetModeOverride(); mode != nil {
+		require.Equal(t, process.ProcessingMode_SEND, mode.GetResponseHeaderMode())
+		defer fmt.Fprintf(out, "  the answer's body comes %s\n", mode.GetResponseBodyMode())
+	}
 	defer renderMetadata(t, out, answer)
 	require.Nil(t, answer.GetOverrideMessageTimeout())
 	switch r := answer.GetResponse().(type) {
@@ -171,6 +183,10 @@ func render(t *testing.T, out *strings.Builder, answer *pb.ProcessingResponse) {
 		renderCommon(t, out, "headers", r.RequestHeaders.GetResponse())
 	case *pb.ProcessingResponse_RequestBody:
 		renderCommon(t, out, "body", r.RequestBody.GetResponse())
+	case *pb.ProcessingResponse_ResponseHeaders:
+		renderCommon(t, out, "answer's headers", r.ResponseHeaders.GetResponse())
+	case *pb.ProcessingResponse_ResponseBody:
+		renderCommon(t, out, "answer's body", r.ResponseBody.GetResponse())
 	case *pb.ProcessingResponse_RequestTrailers:
 		out.WriteString("trailers: continue\n")
 	case *pb.ProcessingResponse_ImmediateResponse:
@@ -197,9 +213,10 @@ func renderMetadata(t *testing.T, out *strings.Builder, answer *pb.ProcessingRes
 
 func renderCommon(t *testing.T, out *strings.Builder, kind string, c *pb.CommonResponse) {
 	t.Helper()
-	require.Equal(t, pb.CommonResponse_CONTINUE, c.GetStatus())
 	require.Nil(t, c.GetTrailers())
-	fmt.Fprintf(out, "%s: continue\n", kind)
+	fmt.Fprintf(out, "%s: %s\n", kind, map[pb.CommonResponse_ResponseStatus]string{
+		pb.CommonResponse_CONTINUE: "continue", pb.CommonResponse_CONTINUE_AND_REPLACE: "continue, with another body",
+	}[c.GetStatus()])
 	renderHeaders(t, out, c.GetHeaderMutation())
 	if c.GetClearRouteCache() {
 		out.WriteString("  the route is chosen again\n")

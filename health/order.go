@@ -25,7 +25,8 @@ import (
 //     latency.
 //
 // Over that stand the breakers, at once: a group that cannot be used comes after those
-// that can, and among those the least bad first; see standing.
+// that can, and among those the least bad first; see standing. A configuration can
+// switch that off.
 func Order(cfg *config.Config, views []View, prices *price.Table, now time.Time, before Memory) (map[string][]int, Memory) {
 	world := world{views: make(map[key]*View, len(views)), prices: prices, now: now}
 	for i := range views {
@@ -50,7 +51,9 @@ func Order(cfg *config.Config, views []View, prices *price.Table, now time.Time,
 			order, next = latency(groups, before[entry], now)
 			after[entry] = next
 		}
-		slices.SortStableFunc(order, func(a, b int) int { return groups[a].standing.compare(groups[b].standing) })
+		if cfg.Health.Breakers != config.BreakersOff {
+			slices.SortStableFunc(order, func(a, b int) int { return groups[a].standing.compare(groups[b].standing) })
+		}
 		if !inOrder(order) {
 			orders[entry] = order
 		}

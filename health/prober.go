@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"math/rand/v2"
+	"reflect"
 	"time"
 
 	"github.com/postern-proxy/postern/config"
@@ -96,10 +97,18 @@ func (r *round) adopt(cfg *config.Config) (fresh bool) {
 	r.config = cfg
 	r.every, r.timeout = r.Every, r.Timeout
 	atLeast(&r.every, time.Duration(cfg.Health.Probe))
-	atLeast(&r.every, 15*time.Second)
+	if cfg.Health.Probe != config.Never {
+		atLeast(&r.every, 15*time.Second)
+	}
 	atLeast(&r.timeout, time.Duration(cfg.Health.ProbeTimeout))
 	atLeast(&r.timeout, 5*time.Second)
 	r.soon = min(r.every, with(r.Tracker.settings, cfg.Health).Open*3/4)
+	soonest := r.Tracker.settings.Now().Add(lately(r.every))
+	for _, v := range r.visits {
+		if v.next.After(soonest) {
+			v.next = soonest
+		}
+	}
 	return true
 }
 
@@ -111,6 +120,9 @@ func (r *round) begin(ctx context.Context, cfg *config.Config) {
 		}
 	}
 	now := r.Tracker.settings.Now()
+	if r.every < 0 {
+		return // the configuration wants none asked
+	}
 	for _, name := range sortedKeys(cfg.Providers) {
 		its := cfg.Providers[name]
 		if r.running < r.AtOnce && askable(its) && r.due(name, its, now) {
@@ -126,7 +138,11 @@ func (r *round) due(name string, its *config.Provider, now time.Time) bool {
 		v = &visit{}
 		r.visits[name] = v
 	}
-	if v.provider != its { // soon after the start, or a new configuration
+	switch {
+	case v.provider == its:
+	case reflect.DeepEqual(v.provider, its):
+		v.provider = its
+	default: // soon after the start, or a change of it
 		v.provider, v.fresh = its, true
 		v.next = now.Add(rand.N(min(time.Second, r.soon/4))) //nolint:gosec // so that not all are asked at one time
 	}
@@ -165,7 +181,7 @@ func (r *round) end(ctx context.Context, a answer) {
 	r.running--
 	v := r.visits[a.name]
 	v.busy = false
-	if v.provider != a.of || ctx.Err() != nil {
+	if !reflect.DeepEqual(v.provider, a.of) || ctx.Err() != nil {
 		return
 	}
 	r.Tracker.Observe(a.outcome)

@@ -285,19 +285,26 @@ func TestIdleProvidersAreAsked(t *testing.T) {
 func TestAConfigurationSaysHowOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := three("order")
-		cfg.Health = config.Health{Probe: config.Duration(time.Minute), ProbeTimeout: config.Duration(time.Second)}
+		cfg.Health = config.Health{Probe: config.Interval(time.Minute), ProbeTimeout: config.Duration(time.Second)}
 		w := probing(t, cfg, Prober{})
 		time.Sleep(46 * time.Second)
 		assert.Len(t, w.times("a"), 1)
 		next := three("order")
-		next.Health = config.Health{Probe: config.Duration(2 * time.Second), ProbeTimeout: config.Duration(100 * time.Millisecond)}
+		next.Health = config.Health{Probe: config.Interval(2 * time.Second), ProbeTimeout: config.Duration(100 * time.Millisecond)}
 		w.mu.Lock()
 		w.takes = 500 * time.Millisecond
 		w.mu.Unlock()
 		w.config.Store(next)
 		time.Sleep(10 * time.Second)
-		assert.GreaterOrEqual(t, len(w.times("a")), 5)
+		assert.GreaterOrEqual(t, len(w.times("a")), 4)
 		assert.Equal(t, Timeout, view(t, w.tracker, "a", "").Class)
+		off := three("order")
+		off.Health.Probe = config.Never
+		w.config.Store(off)
+		time.Sleep(2 * time.Second)
+		n := len(w.times("a"))
+		time.Sleep(time.Hour)
+		assert.Len(t, w.times("a"), n)
 	})
 }
 
@@ -388,6 +395,7 @@ func TestANewConfigurationIsAskedAnew(t *testing.T) {
 		next := three("order")
 		delete(next.Providers, "c")
 		next.Models["m"].Route = next.Models["m"].Route[:2]
+		next.Providers["a"].URL += "/elsewhere"
 		w.tracker.Configure(next)
 		w.config.Store(next)
 		w.say(probe("a", Good, ""))

@@ -68,14 +68,15 @@ func (d *Decoder) request(e *entry, m *memos, r *Request) {
 		r.Blame = Provider // its answer began with a 200 and then said that it failed
 	}
 	r.Reason = reasonOf(r)
-	r.last = e.lastAttempt(r)
+	r.last = []Attempt{{}}
+	e.lastAttempt(r, &r.last[0])
 }
 
 // lastAttempt is what a request's entry tells of its last attempt: enough, where that
 // one did not fail.
-func (e *entry) lastAttempt(r *Request) Attempt {
+func (e *entry) lastAttempt(r *Request, a *Attempt) {
 	begun := e.times[firstSent]
-	a := Attempt{
+	*a = Attempt{
 		RequestID: r.ID, Time: r.Time.Add(begun), Provider: r.Provider, Model: r.Model, Implied: true,
 		Status: r.Status, Flags: r.Flags, Details: r.Details, Blame: r.Blame, Aborted: r.Aborted,
 		Duration: max(0, e.times[lastGot]-begun),
@@ -90,7 +91,6 @@ func (e *entry) lastAttempt(r *Request) Attempt {
 	if a.Duration == 0 { // it never ended: it ran until the request did
 		a.Duration = max(0, r.Duration-begun)
 	}
-	return a
 }
 
 // metadata reads who asked, what was read of the request and what the provider said.

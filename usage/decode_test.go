@@ -22,7 +22,7 @@ func TestARequestIsReadWhole(t *testing.T) {
 	}
 	r := d.Request(requestEntry(t, "id-1"))
 	d.Finish(&r)
-	r.found, r.last = found{}, Attempt{}
+	r.found, r.last = found{}, nil
 	assert.Equal(t, Request{
 		ID: "id-1", Time: begun, Tenant: "acme", Key: "k1", User: "ada", Tier: "gold",
 		Route: "gpt-4o-mini", Entry: true, Lane: Native, Endpoint: Chat,
@@ -109,6 +109,8 @@ func TestWhereItWent(t *testing.T) {
 		"pattern that does not fit": {"model/a*", "provider/x=y*<a*", "m", "a*", "x", "y*"},
 		"one of several keys":       {"model/gpt-4o", "provider/openai#12", "gpt-4o", "gpt-4o", "openai", "gpt-4o"},
 		"a key and an own name":     {"model/gpt-4o", "provider/openai#0=1#2@3", "gpt-4o", "gpt-4o", "openai", "1#2@3"},
+		"held":                      {"model/gpt-4o", "provider/openai#!", "gpt-4o", "gpt-4o", "openai", "gpt-4o"},
+		"held, with a key":          {"model/gpt-4o", "provider/openai#3!@my-gpt", "gpt-4o", "gpt-4o", "openai", "my-gpt"},
 		"not the last attempt":      {"model/gpt-4o", "guarded/openai#0=x", "gpt-4o", "gpt-4o", "openai", "x"},
 		"own path":                  {"model/gpt-4o", "provider/openai@", "gpt-4o", "gpt-4o", "openai", "gpt-4o"},
 		"own path and own name":     {"model/gpt-4o", "provider/openai@=x@y", "gpt-4o", "gpt-4o", "openai", "x@y"},
@@ -372,13 +374,13 @@ func TestWhatARequestImpliesOfItsLastAttempt(t *testing.T) {
 		c.TimeToFirstUpstreamRxByte = durationpb.New(250 * time.Millisecond)
 		c.TimeToLastUpstreamRxByte = durationpb.New(950 * time.Millisecond)
 	}))
-	assert.True(t, r.last.Implied)
-	assert.Equal(t, "gpt-4o-mini", r.last.Route)
-	assert.Equal(t, begun.Add(50*time.Millisecond), r.last.Time)
-	assert.Equal(t, 200*time.Millisecond, r.last.FirstByte)
-	assert.Equal(t, 900*time.Millisecond, r.last.Duration)
+	assert.True(t, r.last[0].Implied)
+	assert.Equal(t, "gpt-4o-mini", r.last[0].Route)
+	assert.Equal(t, begun.Add(50*time.Millisecond), r.last[0].Time)
+	assert.Equal(t, 200*time.Millisecond, r.last[0].FirstByte)
+	assert.Equal(t, 900*time.Millisecond, r.last[0].Duration)
 	r = d.Request(requestEntry(t, "x", func(e *data.HTTPAccessLogEntry) { e.CommonProperties.RouteName = "pass/openai" }))
-	assert.Empty(t, r.last.Route)
+	assert.Empty(t, r.last[0].Route)
 
 	done := joiner(newClock(), 0).AddRequests([]*Request{&r})
 	require.Len(t, done, 1)
@@ -407,7 +409,7 @@ func TestAnAnswerThatFailedInTheMiddleIsTheProvidersFault(t *testing.T) {
 	r := d.Request(e)
 	assert.Equal(t, 200, r.Status)
 	assert.Equal(t, Provider, r.Blame)
-	assert.Equal(t, Provider, r.last.Blame)
+	assert.Equal(t, Provider, r.last[0].Blame)
 
 	flags(&data.ResponseFlags{DownstreamConnectionTermination: true})(e)
 	r = d.Request(e)

@@ -258,9 +258,9 @@ func (j *Joiner) complete(g *group, at int, chosen []int) *Request {
 
 // out is a request on its way to the consumers.
 func (j *Joiner) out(r *Request, own []Attempt) *Request {
-	if len(own) == 0 && r.Tried == 1 { // nearly all
+	if len(own) == 0 && r.Tried == 1 && len(r.last) == 1 { // nearly all
 		r.entries, r.Partial = 1, false
-		r.Attempts = []Attempt{r.last}
+		r.Attempts = slices.Clip(r.last)
 		return r
 	}
 	slices.SortStableFunc(own, func(a, b Attempt) int {
@@ -271,7 +271,7 @@ func (j *Joiner) out(r *Request, own []Attempt) *Request {
 	})
 	r.entries = 1 + uint64(len(own))
 	if len(own) == r.Tried-1 { // what is missing is the last, and the entry tells it
-		own = append(own, r.last)
+		own = append(own, r.last...)
 	}
 	r.Attempts = own
 	if r.Partial = len(own) < r.Tried; r.Partial {

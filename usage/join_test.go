@@ -38,14 +38,16 @@ func joiner(c *clock, pending int) *Joiner {
 
 // req is a request that failed: each of its attempts has an entry.
 func req(id string, tried int, after time.Duration) *Request {
-	return &Request{ID: id, Tried: tried, Time: begun.Add(after), Duration: time.Second, Status: 502, Provider: "p"}
+	return &Request{
+		ID: id, Tried: tried, Time: begun.Add(after), Duration: time.Second, Status: 502, Provider: "p", last: []Attempt{{}},
+	}
 }
 
 // good is one whose last attempt did not fail, and so has no entry.
 func good(id string, tried int) *Request {
 	r := req(id, tried, 0)
 	r.Status = 200
-	r.last = Attempt{RequestID: id, Time: begun.Add(time.Second), Provider: "last", Status: 200}
+	r.last = []Attempt{{RequestID: id, Time: begun.Add(time.Second), Provider: "last", Status: 200}}
 	return r
 }
 
@@ -108,7 +110,7 @@ func TestTheLastAttemptStandsInTheRequestsOwnEntry(t *testing.T) {
 		done := add(joiner(newClock(), 0), good("a", 1))
 		require.Len(t, done, 1)
 		assert.False(t, done[0].Partial)
-		assert.Equal(t, []Attempt{done[0].last}, done[0].Attempts)
+		assert.Equal(t, done[0].last, done[0].Attempts)
 	})
 	t.Run("after one that failed", func(t *testing.T) {
 		j := joiner(newClock(), 0)

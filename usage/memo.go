@@ -12,25 +12,25 @@ const (
 // is not safe for concurrent use; the zero value is ready.
 type memo[V any] struct{ known map[string]V }
 
-// of is what of makes of the text. It must give the same for the same text, always.
-func (m *memo[V]) of(text []byte, make func(string) V) V {
+// of is what is made of the text. It must give the same for the same text, always.
+func (m *memo[V]) of(text []byte, what func(string) V) V {
 	if len(text) > memoLength {
-		return make(string(text))
+		return what(string(text))
 	}
 	if made, ok := m.known[string(text)]; ok {
 		return made
 	}
-	return m.add(string(text), make)
+	return m.add(string(text), what)
 }
 
-func (m *memo[V]) add(text string, make func(string) V) V {
+func (m *memo[V]) add(text string, what func(string) V) V {
 	if m.known == nil {
 		m.known = map[string]V{}
 	}
 	if len(m.known) >= memoTexts {
 		clear(m.known)
 	}
-	made := make(text)
+	made := what(text)
 	m.known[text] = made
 	return made
 }

@@ -57,9 +57,9 @@ type Request struct {
 	Cost   Cost
 	Config string // configuration version that routed it, if it is in the log
 
-	found   found   // tokens as they stood in the log
-	entries uint64  // of the log that it is made of
-	last    Attempt // as the request's own entry tells it
+	found   found     // tokens as they stood in the log
+	entries uint64    // of the log that it is made of
+	last    []Attempt // one, as the request's own entry tells it
 }
 
 // Attempt is one try at one provider.

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/postern-proxy/postern/wire"
 )
 
 // full has every field that a Decoder asks for.
@@ -34,9 +36,16 @@ func full(e *data.HTTPAccessLogEntry) {
 func TestReadingFieldByFieldIsReadingWhole(t *testing.T) {
 	d := decoder(t)
 	for name, change := range map[string]func(*data.HTTPAccessLogEntry){
-		"full":          full,
-		"usual":         func(*data.HTTPAccessLogEntry) {},
-		"silent":        func(e *data.HTTPAccessLogEntry) { proto.Reset(e) },
+		"full":   full,
+		"usual":  func(*data.HTTPAccessLogEntry) {},
+		"silent": func(e *data.HTTPAccessLogEntry) { proto.Reset(e) },
+		"another form": func(e *data.HTTPAccessLogEntry) {
+			usageIs(t, map[string]any{"input": 7, "failed": "upstream_failed"})(e)
+			e.CommonProperties.Metadata.FilterMetadata[wire.MetadataForm] = fieldsOf(t, map[string]any{
+				wire.MetadataPath: "/embeddings", "more": []any{1, map[string]any{"path": "x"}},
+			})
+			e.Response.ResponseHeaders[headerRetry] = "7"
+		},
 		"usage as text": usageIs(t, map[string]any{"raw": `{"prompt_tokens":7,"completion_tokens":3}`}),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,7 +17,11 @@ const (
 	HeaderKey    = HeaderPrefix + "key"    // claim "jti"
 	HeaderTier   = HeaderPrefix + "tier"   // claim "tier"
 	HeaderConfig = HeaderPrefix + "config" // in answers: the configuration version
+	HeaderForm   = HeaderPrefix + "form"   // in answers, until they are in OpenAI's: FormBedrock
 )
+
+// FormBedrock is Amazon Bedrock's form of an answer.
+const FormBedrock = "bedrock"
 
 // API keys: KeyPrefix and a JWT whose issuer is KeyIssuer.
 const (
@@ -47,6 +51,7 @@ const (
 	MetaGroups  = "postern-groups"  // LaneUnderstand: the route's groups, where some may be left out (Groups)
 	MetaFields  = "postern-fields"  // LaneBedrock: fields that travel to the model as they are, with commas
 	MetaHosts   = "postern-hosts"   // LaneBedrock: hosts whose images are fetched, with commas
+	MetaAsked   = "postern-asked"   // LaneAnswer: what the last attempt's LaneBedrock said (MetadataAsked)
 )
 
 // The lanes of ext_proc.
@@ -54,7 +59,8 @@ const (
 	LaneFind       = "find"       // which model does a large body name
 	LaneUnderstand = "understand" // the stages of the model's entry
 	LaneRename     = "rename"     // one attempt's own name for the model
-	LaneBedrock    = "bedrock"    // one attempt at Amazon Bedrock, both ways
+	LaneBedrock    = "bedrock"    // the request of one attempt at Amazon Bedrock
+	LaneAnswer     = "answer"     // the answer to a client, where an attempt may have had another form
 )
 
 // Names of clusters: one of these, and the variant of a provider.
@@ -73,6 +79,8 @@ const (
 	MetadataUsage   = "postern.usage"   // what the provider said: "input", "output", "total", "cached", and "failed"
 	MetadataForm    = "postern.form"    // MetadataPath, and more that is noted of a request for its attempts
 	MetadataPath    = "path"            // what follows /v1 in the client's path, without the query
+	MetadataAttempt = "postern.bedrock" // MetadataAsked
+	MetadataAsked   = "asked"           // what the answer of an attempt has to be made for
 	MetadataGroups  = "postern.groups"  // the groups that a request may be sent to, in Envoy's form
 )
 

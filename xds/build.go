@@ -40,6 +40,10 @@ type Input struct {
 	// Unmetered leaves out what tells of requests afterwards: the access log and the
 	// reading of tokens. It is for measuring what they cost.
 	Unmetered bool
+	// Module is the path of the native reader of answers (package reader), as Envoy
+	// sees it; empty: a script reads them, which costs more. A change of it is a change
+	// of the listener.
+	Module string
 
 	// alone: secrets stand in the same file and do not come by ADS.
 	alone bool

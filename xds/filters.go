@@ -25,6 +25,7 @@ const (
 	filterTiers     = "postern.tiers"
 	filterBuckets   = "postern.buckets"
 	filterStages    = "postern.understand"
+	filterAnswer    = "postern.answer" // translates answers
 	filterRouter    = "envoy.filters.http.router"
 )
 
@@ -53,9 +54,9 @@ func filters(in Input) []*hcm.HttpFilter {
 	last := &router.Router{SuppressEnvoyHeaders: true}
 	if !in.Unmetered {
 		last.UpstreamLog = []*accesslog.AccessLog{attemptLog()}
-		all = append(all, usageFilter())
+		all = append(all, usageFilter(in.Module))
 	}
-	return append(all, filter(filterRouter, last))
+	return append(all, answerFilter(), filter(filterRouter, last))
 }
 
 // modelFilter reads "model" from a small JSON body into a header and has the route

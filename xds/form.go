@@ -49,7 +49,7 @@ func noteForm(route [][]config.Target) *anypb.Any {
 		}),
 		note(wire.HeaderModel, formModel, nil),
 	}
-	if slices.ContainsFunc(slices.Concat(route...), config.Target.Translated) {
+	if translated(route) {
 		for _, header := range acceptHeaders {
 			all = append(all, note(header, header, nil))
 		}

@@ -16,8 +16,7 @@ import (
 // in the attempt's own cluster until the answer has begun. Until then the attempt fails
 // as one without an answer does, by the first byte's timeout or by a connection that ends.
 
-// held is a chain whose answers are held, where the variant says so. The filter stands
-// first and so sees answers last, in the client's form.
+// held is a chain whose answers are held, where the variant says so.
 func held(v variant, chain []*hcm.HttpFilter) []*hcm.HttpFilter {
 	if !v.hold {
 		return chain

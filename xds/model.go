@@ -105,6 +105,10 @@ func modelRoute(in Input, name string, match *route.HeaderMatcher) *route.Route 
 	if strings.HasSuffix(name, "*") {
 		r.TypedPerFilterConfig[filterAsked] = noteModel(noteNames(name, usable)...)
 	}
+	if translated(usable) {
+		r.TypedPerFilterConfig[filterAnswer] = answersForm()
+		alsoRetry(r.GetRoute().GetRetryPolicy(), len(attempts))
+	}
 	if m.Understood(name, cfg.Providers) {
 		var more []*core.HeaderValue
 		if config.Picks(usable, cfg.Providers) {

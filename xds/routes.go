@@ -84,6 +84,9 @@ func routes(in Input) *route.RouteConfiguration {
 		// says so itself (understood).
 		host.TypedPerFilterConfig[filterStages] = notUnderstood()
 	}
+	if anyTranslated(cfg) {
+		host.TypedPerFilterConfig[filterAnswer] = notUnderstood() // likewise
+	}
 	host.Routes = append(host.Routes, tooLarge(cfg))
 	host.Routes = append(host.Routes, needModel(cfg)...)
 	host.Routes = append(host.Routes, modelRoutes(in)...)
@@ -134,6 +137,9 @@ func waiting(cfg *config.Config, stages bool, reader string, match *route.RouteM
 	}
 	if stages {
 		r.TypedPerFilterConfig[filterStages] = on()
+	}
+	if anyTranslated(cfg) {
+		r.TypedPerFilterConfig[filterAnswer] = on()
 	}
 	return r
 }

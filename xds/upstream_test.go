@@ -11,6 +11,7 @@ import (
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	signing "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/aws_request_signing/v3"
 	credential "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
 	process "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	mutation "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
@@ -24,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/wire"
 )
 
 func TestLiteral(t *testing.T) {
@@ -91,7 +93,9 @@ providers:
   based: {schema: openai, url: "https://f.example/api/v1", key: "${F_KEY}"}
   azure: {schema: azure, url: "https://g.example", api_version: v9, key: "${G_KEY}"}
   newer: {schema: azure, url: "https://g.example/openai/v1", key: "${G_KEY}"}
+  aws: {schema: bedrock, region: us-east-1, headers: {X-Zone: aws}}
 models:
+  forms: {route: [[{provider: aws, model: "a.b-v1:0"}], [{provider: keyed}, {provider: azure}], [{provider: keyless}, {provider: several}]]}
   paths: {route: [[{provider: several, model: x}, {provider: based}], [{provider: azure, model: dep}, {provider: newer}]]}
   one-name: {route: [[{provider: keyed, model: dep}], [{provider: azure, model: dep}]]}
   one-path: {route: [[{provider: several}, {provider: keyed}]]}
@@ -142,11 +146,11 @@ func chains(t *testing.T) []chain {
 		named = append(named, ch.name)
 	}
 	require.Equal(t, []string{
-		"provider/account", "provider/azure", "provider/azure@", "provider/azure@*<az/*", "provider/azure@=dep", "provider/azure@dep",
+		"provider/account", "provider/aws@a.b-v1:0", "provider/azure", "provider/azure@", "provider/azure@*<az/*", "provider/azure@=dep", "provider/azure@dep",
 		"provider/based", "provider/based@", "provider/beta", "provider/beta=y", "provider/demo",
-		"provider/keyed", "provider/keyed=*<p/*", "provider/keyed=x", "provider/keyed@", "provider/keyless",
+		"provider/keyed", "provider/keyed=*<p/*", "provider/keyed=x", "provider/keyed@", "provider/keyless", "provider/keyless@",
 		"provider/newer", "provider/newer@",
-		"provider/several#0", "provider/several#0@=x", "provider/several#1", "provider/several#1@=x",
+		"provider/several#0", "provider/several#0@", "provider/several#0@=x", "provider/several#1", "provider/several#1@", "provider/several#1@=x",
 	}, named)
 	return all
 }
@@ -163,7 +167,12 @@ func (ch *chain) read(t *testing.T, filter any) {
 	case *lua.Lua:
 		ch.steps = append(ch.steps, step{":path", "its own", true})
 	case *process.ExternalProcessor: // writes the name, and the length with it
+		if f.GetStatPrefix() == wire.LaneBedrock {
+			ch.steps = append(ch.steps, step{":path", "its own", true}, step{"content-type", "its own", true})
+		}
 		ch.steps = append(ch.steps, step{"content-length", "the new one", true})
+	case *signing.AwsRequestSigning: // its own prefix is of a family that is removed
+		ch.steps = append(ch.steps, step{"authorization", "the signature", true})
 	case *codec.UpstreamCodec:
 	case *mutation.HeaderMutation:
 		for _, m := range f.GetMutations().GetRequestMutations() {
@@ -254,7 +263,7 @@ func TestAllAttemptsOfARouteWriteThePathOrNone(t *testing.T) {
 		seen[r.GetName()] = first
 	}
 	assert.Equal(t, map[string]bool{
-		"model/paths": true, "model/one-name": true, "model/azure": true, "model/az/*": true,
+		"model/paths": true, "model/one-name": true, "model/azure": true, "model/az/*": true, "model/forms": true,
 		"model/one-path": false, "model/based": false, "model/m": false, "model/p/*": false,
 	}, seen)
 }
@@ -284,12 +293,16 @@ func TestEachProviderIsSentItsOwn(t *testing.T) {
 		keyless := provider == "keyless" || provider == "beta" || provider == "demo"
 		assert.Equal(t, !keyless && !azure, ch.last("authorization").sets, "%s: authorization", ch.name)
 		assert.Equal(t, azure, ch.last("api-key").sets, "%s: api-key", ch.name)
-		if !keyless {
+		if provider == "aws" {
+			assert.Equal(t, "the signature", ch.last("authorization").value)
+			assert.Empty(t, ch.secret)
+		} else if !keyless {
 			assert.Equal(t, credentialName(account), ch.secret, ch.name)
 		}
 		want := map[string]map[string]string{
 			"account": {"openai-organization": "org-1", "x-zone": "50%%"},
 			"beta":    {"x-zone": "other", "openai-beta": "assistants=v2"},
+			"aws":     {"x-zone": "aws"},
 		}[provider]
 		for _, header := range []string{"openai-organization", "x-zone", "openai-beta"} {
 			got := ch.last(header)
@@ -310,7 +323,7 @@ func TestNothingOfTheClientsAccountIsForwarded(t *testing.T) {
 			got := ch.last(header)
 			require.NotNil(t, got, "%s passes %s on", ch.name, header)
 			if got.sets {
-				assert.Equal(t, "the key", got.value, "%s: %s", ch.name, header)
+				assert.Contains(t, []string{"the key", "the signature"}, got.value, "%s: %s", ch.name, header)
 			}
 		}
 	}

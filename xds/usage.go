@@ -7,7 +7,10 @@ import (
 	accesslog "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	grpclog "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
+	modules "github.com/envoyproxy/go-control-plane/envoy/extensions/dynamic_modules/v3"
+	modulefilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_modules/v3"
 	tometadata "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_to_metadata/v3"
 	lua "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -106,17 +109,26 @@ func failed(status uint32, key string) *accesslog.AccessLogFilter {
 var usageScript string
 
 // usageFilter reads the tokens of each answer, on every route but those that say
-// notMetered.
-func usageFilter() *hcm.HttpFilter {
-	return filter(filterUsage, &lua.Lua{DefaultSourceCode: &core.DataSource{
-		Specifier: &core.DataSource_InlineString{InlineString: usageScript},
-	}})
+// notMetered: by the module at that path, which is made for it, or else by the script.
+func usageFilter(module string) *hcm.HttpFilter {
+	if module == "" {
+		return filter(filterUsage, &lua.Lua{DefaultSourceCode: &core.DataSource{
+			Specifier: &core.DataSource_InlineString{InlineString: usageScript},
+		}})
+	}
+	return filter(filterUsage, &modulefilter.DynamicModuleFilter{
+		FilterName: filterUsage,
+		DynamicModuleConfig: &modules.DynamicModuleConfig{
+			DoNotClose: true,
+			Module: &core.AsyncDataSource{Specifier: &core.AsyncDataSource_Local{Local: &core.DataSource{
+				Specifier: &core.DataSource_Filename{Filename: module},
+			}}},
+		},
+	})
 }
 
 // notMetered is for routes whose answers name no tokens.
-func notMetered() *anypb.Any {
-	return pack(&lua.LuaPerRoute{Override: &lua.LuaPerRoute_Disabled{Disabled: true}})
-}
+func notMetered() *anypb.Any { return pack(&route.FilterConfig{Disabled: true}) }
 
 // askedFilter does nothing except on the routes that ask (noteModel).
 func askedFilter() *hcm.HttpFilter { return filter(filterAsked, &tometadata.Config{}) }

@@ -1,6 +1,7 @@
 -- Reads the usage object of an answer, as text, into dynamic metadata, and takes the
 -- chunk that holds it out of a stream whose client did not ask for it. Nothing else is
 -- changed, and of a plain answer only the end is looked at: it is what tells the tokens.
+-- reader/native/usage.c does the same where there is a C compiler: change both.
 
 collectgarbage("setpause", 400)
 
@@ -58,9 +59,9 @@ local function tail(handle)
   note(handle, text)
 end
 
--- used says that a line of a stream tells the tokens.
+-- used says that a line of a stream tells the tokens. A list never does, see open.
 local function used(line)
-  return find(line, '"usage"', 1, true) and find(line, '^data:') and find(line, '"usage"%s*:%s*{')
+  return #line <= LINE and find(line, '"usage"', 1, true) and find(line, '^data:%s*[^%s%[]') and find(line, '"usage"%s*:%s*{')
 end
 
 -- open says that the beginning of a line may become one that is taken out. All others

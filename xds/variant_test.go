@@ -64,6 +64,7 @@ func TestAVariantsNameIsItsOwn(t *testing.T) {
 		{provider: "p", path: true, deployment: "d"}, {provider: "p", path: true, to: "d"}, {provider: "p", to: "d"},
 		{provider: "p", to: "@d"}, {provider: "p", key: "0", path: true, to: "d"}, {provider: "p", to: "d*", pattern: "x*"},
 		{provider: "p", path: true, deployment: "d*", pattern: "x*"}, {provider: "p", path: true, to: "d*", pattern: "x*"},
+		{provider: "p", hold: true}, {provider: "p", key: "0", hold: true}, {provider: "p", path: true, hold: true},
 	} {
 		other, twice := seen[v.cluster()]
 		assert.False(t, twice, "%+v and %+v are both %s", v, other, v.cluster())

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,6 +44,9 @@ func explain(out io.Writer, file string, cfg *config.Config, model string) error
 	fmt.Fprintf(out, "%s is served by the entry %q%s\n", model, name, at("models", name))
 	explainLane(out, cfg, name, at)
 	explainRoute(out, cfg, name, at)
+	if m.Holds() {
+		fmt.Fprintf(out, "hold: an answer begins with its first event, or first byte where it is no stream%s\n", at("models", name, "hold"))
+	}
 	t := m.Timeouts
 	fmt.Fprintf(out, "times: first byte %s, idle %s, total %s%s\n",
 		time.Duration(t.FirstByte), time.Duration(t.Idle), time.Duration(t.Total), at("models", name, "timeouts"))
@@ -64,6 +68,11 @@ func explainLane(out io.Writer, cfg *config.Config, name string, at func(...any)
 		if to != "" {
 			fmt.Fprintf(out, "  the model's name at the provider: %s%s\n", to, at("models", name, "route"))
 		}
+		if config.Picks(m.UsableRoute(cfg.Providers), cfg.Providers) {
+			fmt.Fprintf(out, "  targets that cannot serve each request%s\n", at("models", name, "route"))
+		}
+	case slices.ContainsFunc(slices.Concat(m.UsableRoute(cfg.Providers)...), config.Target.Translated):
+		fmt.Fprintln(out, "lane: native to the provider, where Go translates the request of each attempt, and its answer")
 	case !shared:
 		fmt.Fprintln(out, "lane: native: Envoy routes; Go writes the name into the body at attempts whose target has its own")
 	default:

@@ -80,6 +80,7 @@ func (g *gate) fleetViews(in xds.Input) (map[string]xds.View, error) {
 		part, services := in.Config.View(cluster)
 		its := in
 		its.Config, its.Trust, its.Sockets = part, trustFile(services), socketsIn(services)
+		its.Module = "" // it lies beside our own Envoy
 		snapshot, err := xds.Build(its)
 		if err != nil {
 			return nil, fmt.Errorf("the view %s: %w", cluster, err)

@@ -65,7 +65,9 @@ type place struct {
 	data    string
 	journal string // a file for one line a request; empty: none
 
-	unmetered bool // Envoy tells nothing of requests
+	unmetered bool   // Envoy tells nothing of requests
+	reader    string // how answers are read: "module", "script", or "" for the best there is
+	module    string // the path of the native reader, if it is used
 }
 
 func (p *place) addTo(cmd *cobra.Command) {

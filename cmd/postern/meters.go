@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,7 @@ type meters struct {
 
 	config   func() *config.Config
 	prices   atomic.Pointer[price.Table]
+	entries  atomic.Pointer[entries]
 	instance atomic.Pointer[string] // of the running Envoy, if it is ours
 }
 
@@ -109,12 +111,7 @@ func (m *meters) known(name string) bool {
 
 // sharedName is the name by which all providers of an entry are asked for it.
 func (m *meters) sharedName(entry, asked string) string {
-	cfg := m.config()
-	its := cfg.Models[entry]
-	if its == nil {
-		return ""
-	}
-	name, _ := config.SharedName(entry, its.UsableRoute(cfg.Providers))
+	name := m.entry(entry).name
 	if stem, isPattern := strings.CutSuffix(entry, "*"); isPattern {
 		name = strings.Replace(name, "*", strings.TrimPrefix(asked, stem), 1)
 	}
@@ -122,10 +119,38 @@ func (m *meters) sharedName(entry, asked string) string {
 }
 
 // understood says that an entry's bodies are read.
-func (m *meters) understood(entry string) bool {
+func (m *meters) understood(entry string) bool { return m.entry(entry).understood }
+
+// entries is what is asked of a configuration's entries for each request, each of them
+// worked out once.
+type entries struct {
+	of    *config.Config
+	known sync.Map // entryFacts by name
+}
+
+type entryFacts struct {
+	name       string // that all providers share; empty: they do not
+	understood bool
+}
+
+func (m *meters) entry(name string) entryFacts {
 	cfg := m.config()
-	its := cfg.Models[entry]
-	return its != nil && its.Understood(entry, cfg.Providers)
+	all := m.entries.Load()
+	if all == nil || all.of != cfg {
+		all = &entries{of: cfg}
+		m.entries.Store(all)
+	}
+	if known, ok := all.known.Load(name); ok {
+		return known.(entryFacts) //nolint:forcetypeassert // nothing else is put in
+	}
+	its := cfg.Models[name]
+	if its == nil { // names that are not configured are not remembered
+		return entryFacts{}
+	}
+	shared, _ := config.SharedName(name, its.UsableRoute(cfg.Providers))
+	facts := entryFacts{name: shared, understood: its.Understood(name, cfg.Providers)}
+	all.known.Store(name, facts)
+	return facts
 }
 
 // adopt makes a configuration's prices the current ones.

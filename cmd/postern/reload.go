@@ -44,6 +44,7 @@ func (g *gate) compile(cfg *config.Config, order map[string][]int) (own xds.View
 		Order:  order,
 
 		Unmetered: g.unmetered,
+		Module:    g.module,
 
 		Sockets: xds.Sockets{Answer: g.sockets.answer, Demo: g.sockets.demo, Usage: g.sockets.usage, Process: append([]string{g.sockets.process}, g.sockets.replicas...)},
 	}

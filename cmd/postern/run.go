@@ -16,11 +16,16 @@ import (
 	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/envoy"
 	"github.com/postern-proxy/postern/xds"
+	"github.com/postern-proxy/postern/xds/reader"
 )
 
 // logLinger is how long Envoy stays after its last request, so that what is left of
 // the access log is sent: its flush interval, and some.
 const logLinger = xds.LogFlush + 150*time.Millisecond
+
+// defaultMetrics is where OpenTelemetry's exporters have their metrics. A second gate on
+// a machine goes without, rather than not at all.
+const defaultMetrics = "127.0.0.1:9464"
 
 // readyTimeout is how long a start may take until a request passes the gate.
 const readyTimeout = 60 * time.Second
@@ -74,7 +79,8 @@ func (f *runFlags) addRunTo(cmd *cobra.Command) {
 	f.source.addSourceTo(cmd)
 	cmd.Flags().StringArrayVar(&f.replicas, "replica", nil, "Unix socket of another ext_proc replica (see postern extproc); may be repeated")
 	cmd.Flags().StringVar(&f.logLevel, "envoy-log-level", "warning", "Envoy's own log level")
-	cmd.Flags().StringVar(&f.metrics, "metrics", "127.0.0.1:9464", "address of the Prometheus metrics; empty for none")
+	cmd.Flags().StringVar(&f.metrics, "metrics", defaultMetrics, "address of the Prometheus metrics; empty for none")
+	cmd.Flags().StringVar(&f.reader, "reader", "", "who reads the tokens of answers: module (native, built by make setup), script, or empty for the module where it is there")
 	cmd.Flags().BoolVar(&f.unmetered, "unmetered", false, "know nothing of requests afterwards: for measuring what that costs")
 	cmd.Flags().StringVar(&f.journal, "usage-log", "", "a file that gets one line of JSON for each request; default none")
 	cmd.Flags().IntVar(&f.threads, "envoy-threads", 0, "Envoy's worker threads; 0 is one a core")
@@ -110,7 +116,14 @@ func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) err
 			return err
 		}
 	}
+	if flags.module, err = nativeReader(flags.reader, binary); err != nil {
+		return err
+	}
 	warn(log, cfg)
+	if flags.metrics == defaultMetrics && addressFree(ctx, flags.metrics) != nil {
+		log.Warn("there are no metrics: their address is taken; choose another with --metrics", "address", flags.metrics)
+		flags.metrics = ""
+	}
 	for i, socket := range flags.replicas {
 		if flags.replicas[i], err = filepath.Abs(socket); err != nil {
 			return err
@@ -126,6 +139,21 @@ func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) err
 		return err
 	}
 	return g.stay(ctx, flags, binary, out)
+}
+
+// nativeReader is the path of the module that reads answers; empty: a script does.
+func nativeReader(chosen, binary string) (string, error) {
+	switch chosen {
+	case "script":
+		return "", nil
+	case "", "module":
+		path := reader.Beside(binary, envoy.Version)
+		if path == "" && chosen != "" {
+			return "", fmt.Errorf("--reader module: there is no %s beside Envoy: run make setup, with a C compiler (cc) at hand", reader.Name(envoy.Version))
+		}
+		return path, nil
+	}
+	return "", fmt.Errorf("--reader %s: it is module, script, or empty", chosen)
 }
 
 // stay runs the services, and Envoy if there is a binary, until ctx ends.

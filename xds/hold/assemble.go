@@ -6,35 +6,32 @@ type code []byte
 
 // The operations that the program needs, by their names in the specification.
 const (
-	opUnreachable = 0x00
-	opBlock       = 0x02
-	opLoop        = 0x03
-	opIf          = 0x04
-	opElse        = 0x05
-	opEnd         = 0x0b
-	opBr          = 0x0c
-	opBrIf        = 0x0d
-	opReturn      = 0x0f
-	opCall        = 0x10
-	opLocalGet    = 0x20
-	opLocalSet    = 0x21
-	opLocalTee    = 0x22
-	opLoad        = 0x28
-	opLoad8       = 0x2d
-	opStore       = 0x36
-	opConst       = 0x41
-	opEqz         = 0x45
-	opEq          = 0x46
-	opNe          = 0x47
-	opLtU         = 0x49
-	opGtU         = 0x4b
-	opLeU         = 0x4d
-	opGeU         = 0x4f
-	opAdd         = 0x6a
-	opSub         = 0x6b
-	opAnd         = 0x71
-	opOr          = 0x72
-	opShl         = 0x74
+	opBlock    = 0x02
+	opLoop     = 0x03
+	opIf       = 0x04
+	opElse     = 0x05
+	opEnd      = 0x0b
+	opBrIf     = 0x0d
+	opReturn   = 0x0f
+	opCall     = 0x10
+	opDrop     = 0x1a
+	opLocalGet = 0x20
+	opLocalSet = 0x21
+	opLocalTee = 0x22
+	opLoad     = 0x28
+	opLoad8    = 0x2d
+	opStore    = 0x36
+	opConst    = 0x41
+	opEqz      = 0x45
+	opEq       = 0x46
+	opNe       = 0x47
+	opLtU      = 0x49
+	opGtU      = 0x4b
+	opGeU      = 0x4f
+	opAdd      = 0x6a
+	opAnd      = 0x71
+	opOr       = 0x72
+	opShl      = 0x74
 
 	typeI32   = 0x7f
 	typeEmpty = 0x40
@@ -46,20 +43,19 @@ func (c *code) op(ops ...byte) *code { *c = append(*c, ops...); return c }
 func (c *code) with(op byte, n int) *code { *c = append(append(*c, op), signless(n)...); return c }
 
 func (c *code) get(local int) *code { return c.with(opLocalGet, local) }
-func (c *code) set(local int) *code { return c.with(opLocalSet, local) }
+func (c *code) set(local int)       { c.with(opLocalSet, local) }
 func (c *code) tee(local int) *code { return c.with(opLocalTee, local) }
 func (c *code) call(f int) *code    { return c.with(opCall, f) }
-func (c *code) br(depth int) *code  { return c.with(opBr, depth) }
 
 // brIf leaves so many blocks if what is on the stack is not 0.
-func (c *code) brIf(depth int) *code { return c.with(opBrIf, depth) }
+func (c *code) brIf(depth int) { c.with(opBrIf, depth) }
 
 // number puts n on the stack.
 func (c *code) number(n int) *code { *c = append(append(*c, opConst), signed(n)...); return c }
 
 // load and store are at an offset from the address on the stack.
 func (c *code) load(offset int) *code  { return c.with(opLoad, 2).more(offset) }
-func (c *code) store(offset int) *code { return c.with(opStore, 2).more(offset) }
+func (c *code) store(offset int)       { c.with(opStore, 2).more(offset) }
 func (c *code) load8(offset int) *code { return c.with(opLoad8, 0).more(offset) }
 func (c *code) more(n int) *code       { *c = append(*c, signless(n)...); return c }
 
@@ -67,11 +63,11 @@ func (c *code) more(n int) *code       { *c = append(*c, signless(n)...); return
 func (c *code) answer(n int) *code { return c.number(n).op(opReturn) }
 
 // block, loop and when begin what end ends; when runs if the stack's top is not 0.
-func (c *code) block() *code     { return c.op(opBlock, typeEmpty) }
-func (c *code) loop() *code      { return c.op(opLoop, typeEmpty) }
-func (c *code) when() *code      { return c.op(opIf, typeEmpty) }
-func (c *code) otherwise() *code { return c.op(opElse) }
-func (c *code) end() *code       { return c.op(opEnd) }
+func (c *code) block()      { c.op(opBlock, typeEmpty) }
+func (c *code) loop()       { c.op(opLoop, typeEmpty) }
+func (c *code) when() *code { return c.op(opIf, typeEmpty) }
+func (c *code) otherwise()  { c.op(opElse) }
+func (c *code) end()        { c.op(opEnd) }
 
 // function is its code with a number of locals besides its parameters.
 func function(locals int, c *code) []byte {
@@ -143,7 +139,7 @@ func signless(n int) []byte {
 	for ; n > 0x7f; n >>= 7 {
 		all = append(all, byte(n&0x7f)|0x80)
 	}
-	return append(all, byte(n))
+	return append(all, byte(n&0x7f))
 }
 
 func signed(n int) []byte {

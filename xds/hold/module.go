@@ -26,12 +26,14 @@ const (
 	nameEncoding = "content-encoding"
 	eventStream  = "text/event-stream"
 	dataField    = "data:"
+	badGateway   = "502"
 
 	atStatus   = 16
 	atType     = 32
 	atEncoding = 48
 	atStream   = 80
 	atField    = 112
+	atBad      = 120
 	atPointer  = 128 // where what was asked for is
 	atSize     = 132 // its length
 
@@ -65,6 +67,7 @@ const (
 const (
 	getHeader = iota
 	getBuffer
+	setHeader
 	abiVersion
 	allocate
 	onHeaders
@@ -75,6 +78,7 @@ const (
 const (
 	callHeader   = "proxy_get_header_map_value"
 	callBuffer   = "proxy_get_buffer_bytes"
+	callSet      = "proxy_replace_header_map_value"
 	callVersion  = "proxy_abi_version_0_2_1"
 	callAllocate = "proxy_on_memory_allocate"
 	callHeaders  = "proxy_on_response_headers"
@@ -83,7 +87,7 @@ const (
 
 // Capabilities are the calls that Envoy has to allow, in both directions.
 func Capabilities() []string {
-	return []string{callHeader, callBuffer, callVersion, callAllocate, callHeaders, callBody}
+	return []string{callHeader, callBuffer, callSet, callVersion, callAllocate, callHeaders, callBody}
 }
 
 // Module is the program in WebAssembly's binary form, for version 0.2.1 of proxy-wasm.
@@ -94,7 +98,8 @@ func Module() []byte {
 		section(sectionTypes, signature(0, 0), signature(1, 1), signature(3, 1), signature(5, 1)),
 		section(sectionImports,
 			imported(callHeader, toAsk),
-			imported(callBuffer, toAsk)),
+			imported(callBuffer, toAsk),
+			imported(callSet, toAsk)),
 		section(sectionFunctions, signless(toVersion), signless(toAllocate), signless(toHeaders), signless(toHeaders)),
 		section(sectionMemory, append([]byte{1}, append(signless(pages), signless(pages)...)...)),
 		section(sectionExports,
@@ -106,7 +111,7 @@ func Module() []byte {
 		section(sectionCode, function(0, new(code)), allocation(), headers(), body()),
 		section(sectionData,
 			data(atStatus, nameStatus), data(atType, nameType), data(atEncoding, nameEncoding),
-			data(atStream, eventStream), data(atField, dataField)),
+			data(atStream, eventStream), data(atField, dataField), data(atBad, badGateway)),
 	)
 }
 
@@ -123,6 +128,12 @@ func (c *code) ask(at int, name string) *code {
 	return c.number(answerHeaders).number(at).number(len(name)).number(atPointer).number(atSize).call(getHeader)
 }
 
+// fail makes the answer one that sends a request on.
+func (c *code) fail() *code {
+	c.number(answerHeaders).number(atStatus).number(len(nameStatus)).number(atBad).number(len(badGateway)).call(setHeader)
+	return c.op(opDrop)
+}
+
 // entry puts an answer's entry on the stack.
 func (c *code) entry(number int) *code {
 	return c.get(number).number(entries - 1).op(opAnd).number(entryShift).op(opShl).number(atTable).op(opAdd)
@@ -132,7 +143,6 @@ func (c *code) entry(number int) *code {
 func headers() []byte {
 	const answer, last, at, i, state = 0, 2, 3, 4, 5
 	c := new(code)
-	c.get(last).when().answer(goOn).end()
 	c.ask(atStatus, nameStatus).when().answer(goOn).end()
 	c.number(0).load(atPointer).load8(0).number('2').op(opNe).when().answer(goOn).end()
 
@@ -149,6 +159,10 @@ func headers() []byte {
 	c.number(0).set(state)
 	c.end()
 
+	c.get(last).when() // nothing will come
+	c.get(state).number(anyBytes).op(opNe).when().fail().end()
+	c.answer(goOn)
+	c.end()
 	c.entry(answer).tee(at).get(answer).store(ofNumber)
 	c.get(at).get(state).store(ofState)
 	c.get(at).number(0).store(ofRead)
@@ -162,18 +176,18 @@ func body() []byte {
 	c := new(code)
 	c.entry(answer).tee(at).load(ofNumber).get(answer).op(opNe).when().answer(goOn).end()
 	c.block() // left to let go
-	c.get(last).brIf(0)
-	c.get(held).get(at).load(ofRead).op(opLeU).when().answer(wait).end()
-	c.get(at).load(ofState).tee(state).number(anyBytes).op(opEq).brIf(0)
+	c.get(at).load(ofState).set(state)
+	c.get(held).get(at).load(ofRead).op(opGtU).when() // there is something new
+	c.get(state).number(anyBytes).op(opEq).brIf(1)
 
-	// The new bytes, as many as may be held. No such bytes, no reason to wait.
-	c.number(answerBody).get(at).load(ofRead).number(Most).number(atPointer).number(atSize).call(getBuffer).brIf(0)
-	c.number(0).load(atSize).op(opEqz).brIf(0)
+	// As many bytes as may be held. Where Envoy has none after all there is no reason to wait.
+	c.number(answerBody).get(at).load(ofRead).number(Most).number(atPointer).number(atSize).call(getBuffer).brIf(1)
+	c.number(0).load(atSize).op(opEqz).brIf(1)
 	c.number(0).load(atPointer).tee(next).number(0).load(atSize).op(opAdd).set(end)
 	c.loop()
 	c.get(next).load8(0).tee(char).number('\n').op(opEq)
 	c.get(char).number('\r').op(opEq).op(opOr).when()
-	c.get(state).number(inData).op(opEq).brIf(2) // a line of data is there: let go
+	c.get(state).number(inData).op(opEq).brIf(3) // a line of data is there
 	c.number(0).set(state)
 	c.otherwise()
 	c.get(state).number(inData).op(opLtU).when()
@@ -188,9 +202,15 @@ func body() []byte {
 	c.end()
 
 	c.get(at).get(state).store(ofState)
-	c.get(at).get(at).load(ofRead).number(0).load(atSize).op(opAdd).tee(next).store(ofRead)
-	c.get(next).number(Most).op(opGeU).brIf(0)
-	c.answer(wait)
+	c.get(at).get(at).load(ofRead).number(0).load(atSize).op(opAdd).store(ofRead)
+	c.get(at).load(ofRead).number(Most).op(opGeU).brIf(1)
+	c.end()
+
+	c.get(last).op(opEqz).when().answer(wait).end()
+	// It ended before it began: no answer, unless it is no stream or the line was the last.
+	c.get(state).number(inData).op(opEq).brIf(0)
+	c.get(state).number(anyBytes).op(opEq).brIf(0)
+	c.fail()
 	c.end()
 
 	c.get(at).number(0).store(ofNumber)

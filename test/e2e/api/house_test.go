@@ -103,6 +103,7 @@ func (h *house) document(tb testing.TB) string {
 	}
 	return fmt.Sprintf(`
 listen: {address: "{{address}}", cors: {origins: ["https://app.example.com"]}}
+health: {probe: off, breakers: off}
 providers:
   main:   {schema: openai, url: %q, key: "${MAIN_KEY}"}
   dead:   {schema: openai, url: "http://%s/v1"}

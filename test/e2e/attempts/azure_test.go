@@ -20,6 +20,7 @@ func TestAzure(t *testing.T) {
 		Env: []string{"AZURE_KEY=azure-key", "OTHER_KEY=other-key"},
 		Config: fmt.Sprintf(`
 listen: {address: "{{address}}"}
+health: {probe: off, breakers: off}
 providers:
   classic: {schema: azure, url: %q, api_version: 2024-10-21, key: "${AZURE_KEY}"}
   behind: {schema: azure, url: "%s/gate/way", api_version: v9, key: "${AZURE_KEY}"}

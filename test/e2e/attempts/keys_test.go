@@ -20,6 +20,7 @@ func TestKeys(t *testing.T) {
 		Env: []string{"A=key-a", "B=key-b", "BAD=bad", "GOOD=good"},
 		Config: fmt.Sprintf(`
 listen: {address: "{{address}}"}
+health: {probe: off, breakers: off}
 providers:
   open: {schema: openai, url: "%s/v1", keys: [{key: "${A}", weight: 3}, {key: "${B}"}, {key: "${UNSET}", weight: 100}]}
   strict: {schema: openai, url: "%s/v1", keys: [{key: "${BAD}", weight: 1000}, {key: "${GOOD}"}]}

@@ -99,7 +99,7 @@ func start(t *testing.T) *world {
 		fmt.Fprintf(&models, "  only-%s: {route: [%s], timeouts: {first_byte: 2s}}\n", p, two)
 	}
 	w.gate = gate.Start(t, gate.Settings{
-		Config: "listen: {address: \"{{address}}\"}\nproviders:\n" + providers.String() + "models:\n" + models.String(),
+		Config: "listen: {address: \"{{address}}\"}\nhealth: {probe: off, breakers: off}\nproviders:\n" + providers.String() + "models:\n" + models.String(),
 		Env:    credentials(),
 	})
 	return w

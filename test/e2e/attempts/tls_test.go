@@ -28,6 +28,7 @@ func TestEachAttemptHasItsOwnTLS(t *testing.T) {
 	byName := strings.Replace(named.Address(), "127.0.0.1", "localhost", 1)
 	g := gate.Start(t, gate.Settings{Folder: folder, Config: fmt.Sprintf(`
 listen: {address: "{{address}}"}
+health: {probe: off, breakers: off}
 providers:
   named: {schema: openai, url: "https://%[1]s/v1", ca: "file:%[3]s/named.pem"}
   bare: {schema: openai, url: "https://%[2]s/api/v1", ca: "file:%[3]s/bare.pem"}

@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,9 +83,13 @@ func TestAStreamThatFailedNeverLooksWhole(t *testing.T) {
 			assert.NotEmpty(t, gjson.Get(e.last, "error.message").String())
 		})
 	}
-	for _, word := range []string{"cut", "cut-frame", "stall"} {
+	for word, broken := range map[string]fake.Behavior{
+		"cut": fake.CutStream(fake.Close, 3), "cut-frame": fake.CutMidFrame(fake.Close, 3), "reset": fake.CutStream(fake.Reset, 3), "stall": fake.CutStream(fake.Stall, 3),
+	} {
 		t.Run(word, func(t *testing.T) {
-			e := h.stream(t, "haiku", "fake:"+word+" one two three four")
+			broken.EventDelay = 100 * time.Millisecond // what came before is with the client
+			h.bedrock.ForText(word, broken)
+			e := h.stream(t, "haiku", word)
 			assert.Equal(t, http.StatusOK, e.status)
 			assert.Contains(t, e.text, "You ", "what came before was told")
 			assert.NotContains(t, e.text, done)
@@ -173,7 +179,7 @@ func TestPlainAnswersThatAreOdd(t *testing.T) {
 	r, text = h.ask(t, said("haiku", "fake:bad-tool", tool))
 	t.Log(r.StatusCode, text)
 	if r.StatusCode == 200 {
-		assert.Equal(t, `{"tools": [`, gjson.Get(text, "choices.0.message.tool_calls.0.function.arguments").String(), "it is the model's own, and the client's to judge")
+		assert.Contains(t, gjson.Get(text, "choices.0.message.tool_calls.0.function.arguments").String(), `{\"tools\": [`, "it is the model's own, and the client's to judge")
 	} else {
 		assert.Equal(t, 502, r.StatusCode)
 	}
@@ -186,10 +192,11 @@ func TestPlainAnswersThatAreOdd(t *testing.T) {
 	r, text = h.ask(t, said("haiku", "fake:big", ""))
 	require.Equal(t, 200, r.StatusCode)
 	assert.Greater(t, len(gjson.Get(text, "choices.0.message.content").String()), 5<<20-1)
-	e := h.stream(t, "haiku", "fake:big")
+	h.bedrock.ForText("long", fake.Behavior{Size: 1 << 20, Together: true})
+	e := h.stream(t, "haiku", "long")
 	require.NoError(t, e.err)
 	assert.Equal(t, done, e.last)
-	assert.Greater(t, len(e.text), 5<<20)
+	assert.Greater(t, len(e.text), 1<<20)
 
 	for body, field := range map[string]string{
 		`{"model":"haiku","messages":[{"role":"user","content":[{"type":"video_url","video_url":{"url":"x"}}]}]}`: "messages[0].content[0]",
@@ -237,7 +244,7 @@ func TestLargeBodies(t *testing.T) {
 	}
 	// Many small messages: in Bedrock's form they are the longest.
 	one := `{"role":"user","content":"a"},{"role":"assistant","content":"b"},`
-	r, text := h.ask(t, `{"model":"haiku","messages":[`+strings.Repeat(one, 12<<20/len(one))+`{"role":"user","content":"c"}]}`)
+	r, text := h.ask(t, `{"model":"haiku","messages":[`+strings.Repeat(one, 1<<20/len(one))+`{"role":"user","content":"c"}]}`)
 	require.Equal(t, 200, r.StatusCode, text[:min(len(text), 300)])
 	h.bedrock.NoRefusals(t)
 }
@@ -264,11 +271,12 @@ func TestClocksAndCredentials(t *testing.T) {
 	expired := fake.Test
 	expired.Expired = true
 	h.bedrock.Accept(expired)
-	assert.Contains(t, ask(502), "The key of this request is not at fault")
+	assert.Eventually(t, func() bool {
+		assert.Contains(t, ask(502), "The key of this request is not at fault")
+		return strings.Contains(h.Output(), "ExpiredToken")
+	}, 10*time.Second, 300*time.Millisecond, "the operator is told why, at most once a second")
 	h.bedrock.Accept(fake.Test)
 	ask(200)
-	assert.Eventually(t, func() bool { return strings.Contains(h.Output(), "ExpiredToken") }, 10*time.Second, 20*time.Millisecond,
-		"the operator is told why")
 	assert.NotContains(t, h.Output(), fake.Test.Secret)
 	assert.NotContains(t, h.EnvoyLog(), fake.Test.Secret)
 }
@@ -295,4 +303,42 @@ func TestImagesAreNotFetchedFromInside(t *testing.T) {
 	assert.Contains(t, gjson.Get(text, "error.param").String(), "messages[0].content[0].image_url")
 	assert.NotContains(t, text, "inside.example.com")
 	assert.Zero(t, h.bedrock.Counts().Requests)
+}
+
+// A client that reads slowly, or not at all, holds up its own answer and nobody else's,
+// however long the answer is and whatever became of its provider's connection.
+func TestSlowReaders(t *testing.T) {
+	h := build(t, "  haiku: {route: [[{provider: aws, model: \""+claude+"\"}]]}\n")
+	h.bedrock.ForText("large", fake.Behavior{Size: 6 << 20})
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			connection, err := net.Dial("tcp", h.Address)
+			if !assert.NoError(t, err) {
+				return
+			}
+			defer connection.Close()
+			_ = connection.SetDeadline(time.Now().Add(60 * time.Second))
+			body := said("haiku", "large", "")
+			fmt.Fprintf(connection, "POST /v1/chat/completions HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+				h.Key, len(body), body)
+			head := make([]byte, 4096)
+			_, err = io.ReadAtLeast(connection, head, len("HTTP/1.1 200"))
+			assert.NoError(t, err)
+			assert.Contains(t, string(head), "200 OK")
+			if i%2 == 0 {
+				return // it goes away with most of its answer unread
+			}
+			time.Sleep(300 * time.Millisecond) // a slow reader is what is tested
+			n, err := io.CopyN(io.Discard, connection, 5<<20)
+			assert.NoError(t, err)
+			assert.EqualValues(t, 5<<20, n)
+		})
+	}
+	all.Wait()
+	for range 5 {
+		r, text := h.ask(t, hello("haiku", ""))
+		assert.Equal(t, 200, r.StatusCode, text)
+	}
+	assert.NotContains(t, h.EnvoyLog(), "fault")
 }

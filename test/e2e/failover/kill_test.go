@@ -20,7 +20,7 @@ import (
 // TestKilledUnderLoad: 200 clients, 10,000 requests, and a provider that dies in their
 // midst. Nobody who had no answer yet sees an error, and what looks complete is.
 func TestKilledUnderLoad(t *testing.T) {
-	h := open(t, "", `
+	h := openWith(t, "health: {}", "", `
   three: {route: [[{provider: a}], [{provider: b}], [{provider: c}]]}
 `)
 	const clients, n = 200, 10_000

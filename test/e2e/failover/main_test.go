@@ -44,12 +44,20 @@ type house struct {
 	*gate.Gate
 	a, b, c *fake.Server
 	client  *http.Client
+	health  string // the section of the configuration
 }
 
-// open starts a house. more stands under providers, models under models.
+// open starts a house in which Envoy's own breaker is alone. more stands under providers,
+// models under models.
 func open(t *testing.T, more, models string) *house {
 	t.Helper()
-	h := &house{a: fake.Start(t), b: fake.Start(t), c: fake.Start(t)}
+	return openWith(t, "health: {probe: off, breakers: off}", more, models)
+}
+
+// openWith starts a house with a section health.
+func openWith(t *testing.T, health, more, models string) *house {
+	t.Helper()
+	h := &house{a: fake.Start(t), b: fake.Start(t), c: fake.Start(t), health: health}
 	h.Gate = gate.Start(t, gate.Settings{Config: h.document(more, models)})
 	h.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}, Timeout: 60 * time.Second}
 	t.Cleanup(h.client.CloseIdleConnections)
@@ -61,15 +69,15 @@ func open(t *testing.T, more, models string) *house {
 func (h *house) document(more, models string) string {
 	return fmt.Sprintf(`
 listen: {address: "{{address}}"}
-health: {failures: 1000, ratio: 1, window: 100ms}
+%s
 providers:
-  a: {schema: openai, url: "%s/v1", probe: off}
-  b: {schema: openai, url: "%s/v1", probe: off}
-  c: {schema: openai, url: "%s/v1", probe: off}
+  a: {schema: openai, url: "%s/v1"}
+  b: {schema: openai, url: "%s/v1"}
+  c: {schema: openai, url: "%s/v1"}
 %s
 models:
 %s
-`, h.a.URL(), h.b.URL(), h.c.URL(), more, models)
+`, h.health, h.a.URL(), h.b.URL(), h.c.URL(), more, models)
 }
 
 // answer is what a client got.

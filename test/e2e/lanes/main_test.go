@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 func document(one, two *fake.Server, models string) string {
 	return fmt.Sprintf(`
 listen: {address: "{{address}}"}
+health: {probe: off, breakers: off}
 providers:
   one: {schema: openai, url: %q, key: "${ONE_KEY}"}
   two: {schema: openai, url: %q, key: "${TWO_KEY}", headers: {x-two: "yes"}}

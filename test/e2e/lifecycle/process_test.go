@@ -57,10 +57,10 @@ func envoyOf(t *testing.T, g *gate.Gate) int {
 }
 
 // markOf is a variable by which a gate and all its children are known, whoever their
-// parent is by then.
+// parent is by then. Envoy inherits only what it needs, and LC_ is a family of that.
 func markOf(t *testing.T) string {
 	t.Helper()
-	return fmt.Sprintf("POSTERN_TEST_MARK=%s-%d", t.Name(), time.Now().UnixNano())
+	return fmt.Sprintf("LC_POSTERN_TEST_MARK=%s-%d", t.Name(), time.Now().UnixNano())
 }
 
 // marked are the processes that have the mark.

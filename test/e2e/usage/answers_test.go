@@ -104,8 +104,9 @@ var oddAnswers = []struct {
 // TestOddAnswers has the provider say its usage in all ways but the right one. The
 // client gets the answer as it is; what cannot be believed is estimated and marked, and
 // never 0.
-func TestOddAnswers(t *testing.T) {
-	h := open(t, "")
+func TestOddAnswers(t *testing.T) { byEachReader(t, theOddAnswers) }
+
+func theOddAnswers(t *testing.T, h *house) {
 	for i, c := range oddAnswers {
 		h.provider.Next(1, c.how)
 		response, answer, err := h.ask(t, "odd-"+strconv.Itoa(i), "plain", fmt.Sprintf(`,"stream":%t`, c.stream))

@@ -15,8 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/tidwall/gjson"
 
+	"github.com/postern-proxy/postern/envoy"
+	"github.com/postern-proxy/postern/envoy/envoytest"
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
+	"github.com/postern-proxy/postern/xds/reader"
 )
 
 // house is a gate before one provider, and the log of what it did.
@@ -30,7 +33,7 @@ type house struct {
 // open starts a house. Model "plain" is native, "exact" asks each stream for its usage
 // and takes it out again, and "any-*" is every name that begins so. more goes behind the
 // configuration.
-func open(t *testing.T, more string) *house {
+func open(t *testing.T, more string, args ...string) *house {
 	t.Helper()
 	h := &house{provider: fake.Start(t, fake.WithBodiesUpTo(256)), journal: filepath.Join(t.TempDir(), "usage.jsonl")}
 	h.config = fmt.Sprintf(`
@@ -45,8 +48,21 @@ prices:
   one/plain: {input: 1, output: 3}
   one/exact: {input: 1, output: 3}
 %s`, h.provider.URL()+"/v1", more)
-	h.Gate = gate.Start(t, gate.Settings{Config: h.config, Args: []string{"--usage-log", h.journal}})
+	h.Gate = gate.Start(t, gate.Settings{Config: h.config, Args: append([]string{"--usage-log", h.journal}, args...)})
 	return h
+}
+
+// byEachReader runs a test with a house whose answers are read by the script, and one
+// where the module reads them.
+func byEachReader(t *testing.T, test func(t *testing.T, h *house)) {
+	for _, name := range []string{"script", "module"} {
+		t.Run(name, func(t *testing.T) {
+			if name == "module" && reader.Beside(envoytest.Binary(t), envoy.Version) == "" {
+				t.Skip("there is no module: make setup found no C compiler")
+			}
+			test(t, open(t, "", "--reader", name))
+		})
+	}
 }
 
 // lines are the usage log's.

@@ -69,6 +69,7 @@ func TestTheSumsAreWhatTheProvidersCounted(t *testing.T) {
 	truth := counted(t, good)
 	s := serve(t, fmt.Sprintf(`
 listen: {address: "{{address}}"}
+health: {probe: off, breakers: off}
 providers:
   good: {schema: openai, url: %q, key: "${KEY}"}
   bad: {schema: openai, url: %q, key: "${KEY}"}

@@ -29,8 +29,9 @@ func crlf(text []byte) []byte { return bytes.ReplaceAll(text, []byte("\n"), []by
 
 // TestTheExtraChunkIsTakenOut compares what a client gets of a stream whose usage it did
 // not ask for with the same stream without the chunk, byte by byte.
-func TestTheExtraChunkIsTakenOut(t *testing.T) {
-	h := open(t, "")
+func TestTheExtraChunkIsTakenOut(t *testing.T) { byEachReader(t, theExtraChunk) }
+
+func theExtraChunk(t *testing.T, h *house) {
 	spaced := strings.NewReplacer(`"choices":[]`, `"choices" : [ ]`, `"usage":{`, `"usage" : {`, "data: ", "data:").Replace(usageChunk)
 	merged := strings.Replace(usageChunk, `"choices":[]`, `"choices":[{"index":0,"delta":{"content":"!"}}]`, 1)
 	long := `data: {"id":"c","choices":[{"index":0,"delta":{"content":"` + strings.Repeat("long ", 100_000) + `"}}]}` + "\n\n"

@@ -30,8 +30,9 @@ const (
 	rowFound      = "Postern found"
 	rowUnderstood = "Postern understood"
 
-	// Measured only if asked for: lanes that Postern does not have, to see at which
-	// size it changes from one to the other.
+	// Measured only if asked for: native where no C compiler was at hand, and lanes that
+	// Postern does not have, to see at which size it changes from one to the other.
+	rowScript     = "Postern native with the script"
 	rowEnvoyReads = "Envoy reads any size"
 	rowGoReads    = "Go reads any size"
 )
@@ -46,7 +47,7 @@ const (
 // service, and what knowing of requests afterwards is compared with.
 var baselines = []load.Baseline{
 	{Name: rowEnvoy},
-	{Name: rowUnmetered, Rows: []string{rowNative}},
+	{Name: rowUnmetered, Rows: []string{rowNative, rowScript}},
 	{Name: rowNative, Rows: []string{rowRefused, rowFailing, rowSilent}},
 	{Name: rowNoop, Rows: []string{rowNoop, rowFound, rowUnderstood}},
 }
@@ -160,6 +161,7 @@ var rows = []row{
 	{name: rowSilent, make: failover("bench-silent"), postern: true},
 	{name: rowFound, make: (*laboratory).found, postern: true},
 	{name: rowUnderstood, make: (*laboratory).understood, postern: true},
+	{name: rowScript, make: (*laboratory).script, postern: true, extra: true},
 	{name: rowEnvoyReads, make: (*laboratory).envoyReads, extra: true},
 	{name: rowGoReads, make: (*laboratory).goReads, postern: true, extra: true},
 }

@@ -35,9 +35,12 @@ func TestDefaults(t *testing.T) {
 	}, s.cases())
 	wanted, err := s.wanted()
 	require.NoError(t, err)
-	assert.Equal(t, []string{rowDirect, rowEnvoy, rowNoop, rowNative, rowBeside, rowFound, rowUnderstood}, names(wanted))
+	assert.Equal(t, []string{
+		rowDirect, rowEnvoy, rowNoop, rowUnmetered, rowNative, rowBeside,
+		rowRefused, rowFailing, rowSilent, rowFound, rowUnderstood,
+	}, names(wanted))
 	took := length(s, len(wanted))
-	assert.Less(t, took.Minutes(), 7.5, "people wait for it")
+	assert.Less(t, took.Minutes(), 11.0, "people wait for it")
 }
 
 func TestQuick(t *testing.T) {

@@ -54,6 +54,11 @@ func (l *laboratory) unmetered(ctx context.Context) (load.Target, error) {
 	return l.nativeOf(ctx, "unmetered.yaml", nativeTemplate, "--unmetered")
 }
 
+// script is native with the tokens of answers read by a script in place of the module.
+func (l *laboratory) script(ctx context.Context) (load.Target, error) {
+	return l.nativeOf(ctx, "script.yaml", nativeTemplate, "--reader", "script")
+}
+
 func (l *laboratory) nativeOf(ctx context.Context, name, template string, more ...string) (load.Target, error) {
 	g, err := l.postern(ctx, name, template, more...)
 	if err != nil {
