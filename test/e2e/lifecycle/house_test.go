@@ -37,7 +37,8 @@ func chatBody(model, more string) string {
 
 // document is a configuration: providers and models, a line each.
 func document(providers, models string) string {
-	return "listen: {address: \"{{address}}\"}\nproviders:\n" + indented(providers) + "models:\n" + indented(models)
+	// Probes and orders of the gate's own would be among what the fakes count.
+	return "listen: {address: \"{{address}}\"}\nhealth: {probe: off, breakers: off}\nproviders:\n" + indented(providers) + "models:\n" + indented(models)
 }
 
 func indented(text string) string {
