@@ -37,13 +37,13 @@ const (
 // Asked is what the answer's side has to know of the request. It has no part of the
 // request's text.
 type Asked struct {
-	Operation    Operation
-	Form         Form
-	Model        string // as the client named it: answers carry it back
-	Stream       bool
-	IncludeUsage bool // the client asked for a usage chunk at a stream's end
-	Base64       bool // embeddings: the client asked for encoding_format base64
-	JSON         bool // response_format was made by a tool of ours: its input is the text
+	Operation    Operation `json:"operation"`
+	Form         Form      `json:"form"`
+	Model        string    `json:"model"` // as the client named it: answers carry it back
+	Stream       bool      `json:"stream,omitempty"`
+	IncludeUsage bool      `json:"includeUsage,omitempty"` // the client asked for a usage chunk at a stream's end
+	Base64       bool      `json:"base64,omitempty"`       // embeddings: the client asked for encoding_format base64
+	JSON         bool      `json:"json,omitempty"`         // response_format was made by a tool of ours: its input is the text
 }
 
 // Call is a request as Bedrock is to get it.

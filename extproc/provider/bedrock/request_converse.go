@@ -172,21 +172,21 @@ func (c *converse) stops() (list string, m *mistake) {
 		return "", nil
 	case !c.model.has(canStop) && c.model.family != titanText:
 		return "", is("cannot be used with this model: it stops at no text")
-	case v.Type == gjson.String && c.model.family == titanText && !titanStop.MatchString(v.Str):
-		return "", is(titanStops)
 	case v.Type == gjson.String && v.Str != "":
-		return "[" + v.Raw + "]", nil
+		return "[" + v.Raw + "]", c.stopsAt(v)
 	case !v.IsArray():
 		return "", is("must be a string or a list of strings, none of them empty")
 	}
-	m = each(v, func(_ int, one gjson.Result) *mistake {
-		if one.Type != gjson.String || one.Str == "" {
-			return is("must be a string that is not empty")
-		}
-		if c.model.family == titanText && !titanStop.MatchString(one.Str) {
-			return is(titanStops)
-		}
-		return nil
-	})
-	return v.Raw, m
+	return v.Raw, each(v, func(_ int, one gjson.Result) *mistake { return c.stopsAt(one) })
+}
+
+// stopsAt judges one of a list.
+func (c *converse) stopsAt(one gjson.Result) *mistake {
+	switch {
+	case one.Type != gjson.String || one.Str == "":
+		return is("must be a string that is not empty")
+	case c.model.family == titanText && !titanStop.MatchString(one.Str):
+		return is(titanStops)
+	}
+	return nil
 }

@@ -118,7 +118,7 @@ func TestFetchRefuses(t *testing.T) {
 		"nothing":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
 		"no type":   typed("", "x"),
 		"too large": typed("image/png", strings.Repeat("x", images.Most+1)),
-		"undeclared": func(w http.ResponseWriter, r *http.Request) {
+		"undeclared": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "image/png")
 			for range 6 {
 				_, _ = w.Write([]byte(strings.Repeat("x", 1<<20)))

@@ -61,9 +61,9 @@ func (h *house) providers() string {
 }
 
 // build starts a gate for models, which are lines of YAML.
-func build(t *testing.T, models string, more ...fake.Option) *house {
+func build(t *testing.T, models string) *house {
 	t.Helper()
-	h := &house{bedrock: fake.Start(t, more...), openai: openai.Start(t)}
+	h := &house{bedrock: fake.Start(t), openai: openai.Start(t)}
 	h.Gate = gate.Start(t, gate.Settings{
 		Config: "listen: {address: \"{{address}}\"}\nproviders:\n" + h.providers() + "models:\n" + models,
 		Env:    append(credentials(fake.Test), "OPENAI_KEY=secret-of-openai"),

@@ -123,7 +123,7 @@ func stream(t *testing.T, c sdk.Client, a answerer) {
 	assert.Equal(t, "stop", all.Choices[0].FinishReason)
 	assert.Equal(t, a.name, all.Model)
 	assert.Zero(t, all.Usage.TotalTokens, "nobody asked for it")
-	assert.EqualValues(t, "assistant", chunks[0].Choices[0].Delta.Role)
+	assert.Equal(t, "assistant", chunks[0].Choices[0].Delta.Role)
 	for _, chunk := range chunks {
 		assert.Equal(t, chunks[0].ID, chunk.ID)
 		require.Len(t, chunk.Choices, 1)

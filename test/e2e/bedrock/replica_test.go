@@ -1,6 +1,7 @@
 package bedrock_test
 
 import (
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,7 +42,7 @@ func TestTheTranslatorsReplicaMayGo(t *testing.T) {
 				}
 				r, _ := h.ask(t, hello("haiku", `"stream":true`))
 				asked.Add(1)
-				if r.StatusCode != 200 {
+				if r.StatusCode != http.StatusOK {
 					failed.Add(1)
 				}
 			}

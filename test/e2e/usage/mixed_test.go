@@ -181,7 +181,7 @@ func (l *load) send(t *testing.T, client *http.Client, k kind, id string, words 
 		return 0
 	}
 	answer, err := io.ReadAll(response.Body)
-	if !assert.NoError(t, err, id) { //nolint:testifylint // likewise
+	if !assert.NoError(t, err, id) {
 		return 0
 	}
 	if k.stream && response.StatusCode == http.StatusOK {
