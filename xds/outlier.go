@@ -24,8 +24,8 @@ const (
 	ejectAfterErrors = 10 // answers of 500 and above in a row, 500 and 501 among them
 	ejectAfterBroken = 5  // in a row: 502, 503, 504, a reset, no connection, no first byte in time
 	ejectFirst       = 5 * time.Second
-	ejectLongest     = 30 * time.Second
-	ejectSweep       = time.Second // how often Envoy looks whose time is over
+	ejectLongest     = 10 * time.Second // less than between probes, so that one that is well again is soon asked
+	ejectSweep       = time.Second      // how often Envoy looks whose time is over
 
 	// ejectShare leaves one host of a cluster, which is the sink when all others are
 	// ejected. Were the sink ejected too, requests would end with a 503 and no next
