@@ -67,6 +67,7 @@ bench: setup ## Measure the lanes against a plain Envoy hop (several minutes; se
 .PHONY: golden
 golden: | need-go ## Rewrite the golden files; read the difference before you commit it
 	@go test ./config ./xds ./extproc ./envoy ./test/load -update
+	@go test ./extproc/provider/bedrock -update-requests -update-answers
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here

@@ -25,7 +25,7 @@ func writeJSON(w http.ResponseWriter, status int, text []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
-	_, _ = w.Write(text) // that the client is gone is nobody's concern
+	_, _ = w.Write(text) //nolint:gosec,nolintlint // JSON, never HTML, though the linter sees that only at times; that the client is gone is nobody's concern
 }
 
 func writeError(w http.ResponseWriter, err error) {
