@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	sdk "github.com/openai/openai-go/v3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -30,6 +31,10 @@ func TestScriptOrder(t *testing.T) {
 		return response
 	}
 	assert.Equal(t, 503, ask(`{"model":"m2"}`).StatusCode)
+	_, err := sdkClient(t, server).Models.List(t.Context())
+	var refused *sdk.Error
+	require.ErrorAs(t, err, &refused)
+	assert.Equal(t, 500, refused.StatusCode, "the list of models is not the next request")
 	assert.Equal(t, 503, ask(`{"model":"m"}`).StatusCode)
 	limited := ask(`{"model":"m"}`)
 	assert.Equal(t, 429, limited.StatusCode)

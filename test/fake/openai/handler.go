@@ -44,7 +44,7 @@ func (s *Server) enter() bool {
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) outcome {
 	seen := s.observe(r)
-	behavior, final := s.script.early()
+	behavior, final := s.script.early(r)
 	var body []byte
 	if !behavior.IgnoreBody {
 		body, seen.BodyError = s.readBody(r, behavior.ReadPause)

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"net/http"
 	"strings"
 	"sync"
 )
@@ -23,7 +24,9 @@ func (s *Server) Always(b Behavior) {
 	s.script.always = b
 }
 
-// Next is how the next n requests are answered, after those already promised.
+// Next is how the next n requests are answered, after those already promised. The list
+// of models is not one of them: a gate asks for it whenever it likes, to see whether the
+// provider is there.
 func (s *Server) Next(n int, b Behavior) {
 	s.script.mu.Lock()
 	defer s.script.mu.Unlock()
@@ -55,14 +58,18 @@ func (c *script) reset() {
 
 // early is what is known before the body was read. Final says that the body will
 // not change it.
-func (c *script) early() (b Behavior, final bool) {
+func (c *script) early(r *http.Request) (b Behavior, final bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.next) == 0 {
+	if len(c.next) == 0 || asksForModels(r) {
 		return c.always, false
 	}
 	b, c.next = c.next[0], c.next[1:]
 	return b, true
+}
+
+func asksForModels(r *http.Request) bool {
+	return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/models")
 }
 
 // late is what the body asks for; otherwise what was known early.
