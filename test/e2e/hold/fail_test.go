@@ -218,7 +218,7 @@ func TestManyAtOnce(t *testing.T) {
 		all.Go(func() {
 			for j := range each {
 				user, stream := users[(i+j)%len(users)], (i+j)%2 == 0
-				body := fmt.Sprintf(`{"model":"held","user":%q,"stream":%t,"messages":[{"role":"user","content":"number %d of %d"}]}`, user, stream, j, i)
+				body := fmt.Sprintf(`{"model":"many","user":%q,"stream":%t,"messages":[{"role":"user","content":"number %d of %d"}]}`, user, stream, j, i)
 				got, err := h.try(t.Context(), body)
 				if !assert.NoError(t, err) || !assert.NoError(t, got.err) {
 					return

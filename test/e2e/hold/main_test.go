@@ -38,10 +38,11 @@ const (
 	firstByte = 600 * time.Millisecond
 )
 
-// models: held is what is tested, plain is the same without, the others go through more
-// filters.
+// models: held is what is tested, many is the same with time for a crowd, plain is the
+// same without, the others go through more filters.
 const models = `
   held: {route: [[{provider: a}], [{provider: b}]], hold: first_event, timeouts: {first_byte: 600ms, idle: 10s}}
+  many: {route: [[{provider: a}], [{provider: b}]], hold: first_event, timeouts: {first_byte: 5s, idle: 10s}}
   plain: {route: [[{provider: a}], [{provider: b}]], timeouts: {first_byte: 600ms, idle: 10s}}
   alone: {route: [[{provider: a}]], hold: first_event, timeouts: {first_byte: 600ms, idle: 10s}}
   named: {route: [[{provider: a, model: first-name}], [{provider: b, model: the-other}]], hold: first_event, system: Be kind., timeouts: {first_byte: 600ms, idle: 10s}}
