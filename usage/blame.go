@@ -56,13 +56,16 @@ var reasons = []struct {
 
 // reasonOf is why a request that no provider was asked for failed.
 func reasonOf(r *Request) Reason {
-	if r.Status < 400 && r.Status != 0 || r.Provider != "" || r.Details == viaUpstream {
+	if r.Status < 400 && r.Status != 0 || r.sent || r.Tried > 1 || r.Details == viaUpstream {
 		return ""
 	}
 	for _, known := range reasons {
 		if strings.HasPrefix(r.Details, known.prefix) {
 			return known.reason
 		}
+	}
+	if r.Provider != "" { // it was tried: there was no connection to it
+		return ""
 	}
 	if r.Aborted {
 		return "client_left"

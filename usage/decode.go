@@ -55,6 +55,7 @@ func (d *Decoder) request(e *entry, m *memos, r *Request) {
 	e.metadata(m, r)
 	aimed := m.target(e.cluster)
 	r.Provider, r.Model = aimed.provider, fill(aimed.model, aimed.pattern, r.Asked)
+	r.sent = e.sent()
 	d.name(r)
 	switch {
 	case d.Understood == nil || !r.Entry:
@@ -188,6 +189,12 @@ func (d *Decoder) Finish(r *Request) {
 		prices = d.Prices()
 	}
 	r.Cost = cost(prices, r)
+}
+
+// sent says that some of the request went out to the provider that was asked last: one
+// whose connection failed, or that had no address left, has done nothing.
+func (e *entry) sent() bool {
+	return e.times[firstSent] > 0 || e.times[firstGot] > 0 || e.upstream || string(e.details) == viaUpstream
 }
 
 // requestID is what both kinds of entry have in common. Each is another one.

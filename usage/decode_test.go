@@ -22,7 +22,8 @@ func TestARequestIsReadWhole(t *testing.T) {
 	}
 	r := d.Request(requestEntry(t, "id-1"))
 	d.Finish(&r)
-	r.found, r.last = found{}, nil
+	assert.True(t, r.sent)
+	r.found, r.last, r.sent = found{}, nil, false
 	assert.Equal(t, Request{
 		ID: "id-1", Time: begun, Tenant: "acme", Key: "k1", User: "ada", Tier: "gold",
 		Route: "gpt-4o-mini", Entry: true, Lane: Native, Endpoint: Chat,
@@ -55,7 +56,12 @@ func TestTokens(t *testing.T) {
 		"embedding, silent":     {[]func(*data.HTTPAccessLogEntry){embedding, noUsage}, Tokens{Input: estimated(1000), Output: exact(0)}},
 		"no provider asked":     {[]func(*data.HTTPAccessLogEntry){refusedAtTheDoor(401, "jwt_authn_access_denied{x}")}, Tokens{Input: exact(0), Output: exact(0)}},
 		"provider refused":      {[]func(*data.HTTPAccessLogEntry){noUsage, answered(500, viaUpstream)}, Tokens{Input: exact(0), Output: exact(0)}},
-		"timed out":             {[]func(*data.HTTPAccessLogEntry){noUsage, answered(504, "response_timeout")}, Tokens{Input: estimated(1000), Output: estimated(200)}},
+		"timed out":             {[]func(*data.HTTPAccessLogEntry){noUsage, answered(504, "response_timeout")}, Tokens{Input: estimated(1000), Output: estimated(1)}},
+		"timed out in a stream": {[]func(*data.HTTPAccessLogEntry){noUsage, streamed, answered(200, "response_timeout")}, Tokens{Input: estimated(1000), Output: estimated(4)}},
+		"no connection":         {[]func(*data.HTTPAccessLogEntry){neverLeft("upstream_reset_before_response_started{remote_connection_failure}")}, Tokens{Input: exact(0), Output: exact(0)}},
+		"no address":            {[]func(*data.HTTPAccessLogEntry){neverLeft("no_healthy_upstream")}, Tokens{Input: exact(0), Output: exact(0)}},
+		"full breaker":          {[]func(*data.HTTPAccessLogEntry){neverLeft("upstream_reset_before_response_started{overflow}")}, Tokens{Input: exact(0), Output: exact(0)}},
+		"not prepared":          {[]func(*data.HTTPAccessLogEntry){neverLeft("ext_proc_error_gRPC_error_14")}, Tokens{Input: exact(0), Output: exact(0)}},
 		"not metered": {[]func(*data.HTTPAccessLogEntry){noUsage, func(e *data.HTTPAccessLogEntry) { e.Request.Path = "/v1/files" }},
 			Tokens{}},
 		"texts":               {[]func(*data.HTTPAccessLogEntry){usageIs(t, map[string]any{"input": "12", "output": "3"})}, Tokens{Input: exact(12), Output: exact(3)}},
@@ -87,6 +93,7 @@ func TestCosts(t *testing.T) {
 		want   Cost
 	}{
 		"estimated":     {[]func(*data.HTTPAccessLogEntry){noUsage}, Cost{Amount: 1000*150_000 + 200*600_000, Known: true, Estimated: true}},
+		"never left":    {[]func(*data.HTTPAccessLogEntry){neverLeft("no_healthy_upstream")}, Cost{Known: true}},
 		"unknown model": {[]func(*data.HTTPAccessLogEntry){at("provider/openai=their-own")}, Cost{}},
 		"nothing done":  {[]func(*data.HTTPAccessLogEntry){refusedAtTheDoor(429, "local_rate_limited")}, Cost{Known: true}},
 		"not metered":   {[]func(*data.HTTPAccessLogEntry){noUsage, func(e *data.HTTPAccessLogEntry) { e.Request.Path = "/v1/files" }}, Cost{}},
@@ -166,7 +173,9 @@ func TestBlame(t *testing.T) {
 		"cut after its 200":    {[]func(*data.HTTPAccessLogEntry){flags(&data.ResponseFlags{UpstreamConnectionTermination: true})}, Provider, ""},
 		"unreachable":          {[]func(*data.HTTPAccessLogEntry){answered(503, "upstream_reset_before_response_started{x}"), flags(&data.ResponseFlags{UpstreamConnectionFailure: true})}, Provider, ""},
 		"full breaker":         {[]func(*data.HTTPAccessLogEntry){answered(503, "overflow"), flags(&data.ResponseFlags{UpstreamOverflow: true})}, Gateway, ""},
-		"renaming failed":      {[]func(*data.HTTPAccessLogEntry){answered(503, "ext_proc_error_x")}, Gateway, ""},
+		"refused connection":   {[]func(*data.HTTPAccessLogEntry){neverLeft("upstream_reset_before_response_started{x}"), flags(&data.ResponseFlags{UpstreamConnectionFailure: true})}, Provider, ""},
+		"no address":           {[]func(*data.HTTPAccessLogEntry){neverLeft("no_healthy_upstream"), flags(&data.ResponseFlags{NoHealthyUpstream: true})}, Provider, "no_provider"},
+		"renaming failed":      {[]func(*data.HTTPAccessLogEntry){neverLeft("ext_proc_error_x")}, Gateway, "extproc"},
 		"bad key":              {[]func(*data.HTTPAccessLogEntry){refusedAtTheDoor(401, "jwt_authn_access_denied{Jwt_is_missing}")}, Client, "key"},
 		"own limit":            {[]func(*data.HTTPAccessLogEntry){refusedAtTheDoor(429, "local_rate_limited")}, Client, "rate_limit"},
 		"tier":                 {[]func(*data.HTTPAccessLogEntry){refusedAtTheDoor(403, "rbac_access_denied_matched_policy[x]")}, Client, "access"},

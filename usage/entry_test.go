@@ -34,6 +34,7 @@ func requestEntry(t testing.TB, id string, change ...func(*data.HTTPAccessLogEnt
 			StartTime:                   timestamppb.New(begun),
 			Duration:                    durationpb.New(1200 * time.Millisecond),
 			TimeToFirstDownstreamTxByte: durationpb.New(300 * time.Millisecond),
+			TimeToFirstUpstreamTxByte:   durationpb.New(time.Millisecond),
 			UpstreamCluster:             "provider/openai",
 			RouteName:                   "model/gpt-4o-mini",
 			UpstreamRequestAttemptCount: 1,
@@ -97,6 +98,16 @@ func answered(status uint32, details string) func(*data.HTTPAccessLogEntry) {
 	}
 }
 
+// neverLeft is a request that Envoy could send nowhere, and answered itself.
+func neverLeft(details string) func(*data.HTTPAccessLogEntry) {
+	return func(e *data.HTTPAccessLogEntry) {
+		noUsage(e)
+		answered(503, details)(e)
+		e.CommonProperties.TimeToFirstUpstreamTxByte = nil
+		e.Response.ResponseBodyBytes = 160 // Envoy's own words
+	}
+}
+
 func at(cluster string) func(*data.HTTPAccessLogEntry) {
 	return func(e *data.HTTPAccessLogEntry) { e.CommonProperties.UpstreamCluster = cluster }
 }
@@ -111,7 +122,7 @@ func refusedAtTheDoor(status uint32, details string) func(*data.HTTPAccessLogEnt
 		answered(status, details)(e)
 		at("")(e)
 		noUsage(e)
-		e.CommonProperties.UpstreamRequestAttemptCount = 0
+		e.CommonProperties.UpstreamRequestAttemptCount, e.CommonProperties.TimeToFirstUpstreamTxByte = 0, nil
 	}
 }
 

@@ -46,7 +46,8 @@ const (
 //
 //   - The provider's numbers are exact, on an aborted stream too: they come once, at
 //     its end.
-//   - No provider was asked, or the provider refused: exactly none.
+//   - No provider was asked, or the request never went out to it, or it refused:
+//     exactly none.
 //   - Else the provider worked and nobody said how much: estimated from the bodies'
 //     bytes, at least one token each.
 //   - An endpoint that is not charged by tokens has unknown ones.
@@ -56,7 +57,7 @@ func count(r *Request, f found) Tokens {
 		return f.tokens(r, estimate(r))
 	}
 	switch {
-	case r.Provider == "", refusedByProvider(r):
+	case r.Provider == "", !r.sent, refusedByProvider(r):
 		return Tokens{Input: none, Output: none}
 	case !r.Endpoint.Metered():
 		return Tokens{}
@@ -71,13 +72,16 @@ func refusedByProvider(r *Request) bool {
 }
 
 func estimate(r *Request) Tokens {
-	each := int64(proseBytes)
-	if r.Stream {
+	said, each := r.BytesOut, int64(proseBytes)
+	switch {
+	case r.Status >= 400 && r.Details != viaUpstream:
+		said = 0 // the answer is Envoy's own: it says nothing of what the provider did
+	case r.Stream:
 		each = streamBytes
 	}
 	t := Tokens{
 		Input:  Count{N: max(1, r.BytesIn/proseBytes), Source: Estimated},
-		Output: Count{N: max(1, r.BytesOut/each), Source: Estimated},
+		Output: Count{N: max(1, said/each), Source: Estimated},
 	}
 	if r.Endpoint == Embeddings {
 		t.Output = Count{Source: Exact}

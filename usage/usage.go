@@ -57,6 +57,7 @@ type Request struct {
 	Cost   Cost
 	Config string // configuration version that routed it, if it is in the log
 
+	sent    bool      // some of it went out to that provider
 	found   found     // tokens as they stood in the log
 	entries uint64    // of the log that it is made of
 	last    []Attempt // one, as the request's own entry tells it
