@@ -16,9 +16,10 @@ type Envoy struct {
 	// Instance names the running Envoy, see Counted; nil: nobody knows.
 	Instance func() string
 
-	mu   sync.Mutex
-	last map[string]int64
-	at   time.Time
+	mu    sync.Mutex
+	last  map[string]int64
+	at    time.Time
+	ended int64 // requests, as of the last reading
 }
 
 var (
@@ -29,14 +30,20 @@ var (
 // Envoy's names of what is read. Its own grpc_entries_flushed and _flush_failed are not
 // among them: they count entries as sent that went to a reader who was away.
 const (
-	statWritten   = "access_logs.grpc_access_log.logs_written"
-	statDropped   = "access_logs.grpc_access_log.logs_dropped"
-	statCompleted = "http.postern.downstream_rq_completed"
-	statActive    = "http.postern.downstream_rq_active"
-	statPattern   = `access_logs\.grpc_access_log\.logs_(written|dropped)` +
-		`|http\.postern\.downstream_(rq_completed|rq_active|cx_active)` +
+	statWritten = "access_logs.grpc_access_log.logs_written"
+	statDropped = "access_logs.grpc_access_log.logs_dropped"
+	statTotal   = "http.postern.downstream_rq_total"
+	statActive  = "http.postern.downstream_rq_active"
+	statUptime  = "server.uptime"
+	statPattern = `access_logs\.grpc_access_log\.logs_(written|dropped)` +
+		`|http\.postern\.downstream_(rq_total|cx_active)` +
 		`|server\.(memory_allocated|uptime|concurrency)|control_plane\.connected_state`
+	activePattern = `http\.postern\.downstream_rq_active`
 )
+
+// statEnded is ours: requests that ended. Envoy's own rq_completed is none of that, it
+// counts answers' headers, those of 100-continue too.
+const statEnded = "ended"
 
 // stale is how old a reading may be and still be shown as what is now.
 const stale = time.Minute
@@ -48,10 +55,10 @@ var selected = []struct {
 }{
 	{statWritten, prometheus.CounterValue, envoyDesc("log_written_total", "Access log entries that Envoy wrote.")},
 	{statDropped, prometheus.CounterValue, envoyDesc("log_dropped_total", "Access log entries that Envoy dropped.")},
-	{statCompleted, prometheus.CounterValue, envoyDesc("requests_total", "Requests that Envoy completed.")},
+	{statEnded, prometheus.CounterValue, envoyDesc("requests_total", "Requests that ended in Envoy, however they did.")},
 	{"http.postern.downstream_cx_active", prometheus.GaugeValue, envoyDesc("connections", "Open connections of clients.")},
 	{"server.memory_allocated", prometheus.GaugeValue, envoyDesc("memory_bytes", "Memory that Envoy has allocated.")},
-	{"server.uptime", prometheus.GaugeValue, envoyDesc("uptime_seconds", "Time since Envoy's start.")},
+	{statUptime, prometheus.GaugeValue, envoyDesc("uptime_seconds", "Time since Envoy's start.")},
 	{"server.concurrency", prometheus.GaugeValue, envoyDesc("workers", "Worker threads of Envoy.")},
 	{"control_plane.connected_state", prometheus.GaugeValue, envoyDesc("connected", "1 while Envoy is connected to the control plane.")},
 }
@@ -66,14 +73,35 @@ func (e *Envoy) Counters(ctx context.Context) (Counted, error) {
 	if err != nil {
 		return Counted{}, err
 	}
-	e.mu.Lock()
-	e.last, e.at = stats, time.Now()
-	e.mu.Unlock()
-	c := Counted{Written: natural(stats[statWritten]), Dropped: natural(stats[statDropped]), Requests: natural(stats[statCompleted])}
+	// Asked for after the total, so that a request that begins meanwhile is never taken
+	// for one that ended.
+	active, err := e.Stats(ctx, activePattern)
+	if err != nil {
+		return Counted{}, err
+	}
+	stats[statActive] = active[statActive]
+	e.note(stats)
+	c := Counted{Written: natural(stats[statWritten]), Dropped: natural(stats[statDropped]), Requests: natural(stats[statEnded])}
+	if uptime, ok := stats[statUptime]; ok {
+		c.Born = time.Unix(time.Now().Unix()-uptime, 0)
+	}
 	if e.Instance != nil {
 		c.Instance = e.Instance()
 	}
 	return c, nil
+}
+
+// note keeps a reading, and works out how many requests ended: never fewer than before,
+// unless it is another Envoy's.
+func (e *Envoy) note(stats map[string]int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ended := max(0, stats[statTotal]-stats[statActive])
+	if stats[statTotal] >= e.last[statTotal] {
+		ended = max(ended, e.ended)
+	}
+	stats[statEnded] = ended
+	e.last, e.at, e.ended = stats, time.Now(), ended
 }
 
 // InFlight is how many requests went on at the last reading; ok is false if that is

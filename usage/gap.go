@@ -7,12 +7,16 @@ import (
 
 // Counted is what Envoy counts itself, since its start.
 type Counted struct {
-	// Instance names the running Envoy, such as its start time: its counters begin
-	// at 0 with it. Empty: a restart is seen by counters that fell.
+	// Instance names the running Envoy, where it is ours: its counters begin at 0 with
+	// it. Empty: a restart is seen by Born, or by counters that fell.
 	Instance string
+	// Born is when the running Envoy started, by its own uptime: late by up to the
+	// interval at which Envoy reckons that (5s). Both sides read the same wall clock, so
+	// one that is set changes nothing. Zero: nobody knows.
+	Born     time.Time
 	Written  uint64 // access_logs.grpc_access_log.logs_written
 	Dropped  uint64 // access_logs.grpc_access_log.logs_dropped
-	Requests uint64 // http.postern.downstream_rq_completed
+	Requests uint64 // that ended: http.postern.downstream_rq_total less _rq_active
 }
 
 // Counters reads Envoy's own counters.
@@ -26,7 +30,7 @@ type Gap struct {
 	Written  uint64    // entries that Envoy wrote or dropped, as of the reading before the last
 	Received uint64    // entries that came
 	Missing  uint64    // entries that were written a reading ago and have not come
-	Requests uint64    // requests that Envoy completed and whose entry has not come
+	Requests uint64    // requests that had ended a reading ago and whose entry has not come
 	At       time.Time // of the last reading; zero: there was none
 	Failure  string    // why the last reading failed
 }
@@ -75,14 +79,46 @@ func (g *GapMeter) Read(ctx context.Context) {
 		g.failure = clean(err.Error(), maxDetails)
 		return
 	}
-	b := &g.Ledger.balance
-	instance := clean(counted.Instance, 64)
-	restarted := b.Instance != "" && instance != "" && instance != b.Instance
-	b.Written.read(counted.Written+counted.Dropped, g.Ledger.received(), restarted)
-	b.Total.read(counted.Requests, b.Requests, restarted)
-	b.Instance = instance
+	b, written := &g.Ledger.balance, counted.Written+counted.Dropped
+	switch restarted := b.another(&counted); {
+	case b.unread() && counted.Born.Before(time.Unix(b.Begun, 0).Add(-time.Second)):
+		// It was there before the ledger, or may have been: what it had counted until now
+		// says nothing of this ledger's time.
+		b.Written.begin(written, g.Ledger.received())
+		b.Total.begin(counted.Requests, g.Ledger.receivedRequests())
+	default:
+		b.Written.read(written, g.Ledger.received(), restarted)
+		b.Total.read(counted.Requests, g.Ledger.receivedRequests(), restarted)
+	}
+	b.Instance, b.Born, b.Read = clean(counted.Instance, 64), unix(counted.Born), true
 	g.at, g.failure = g.now(), ""
 	g.Ledger.write()
+}
+
+// bornTwice is how far apart two readings of one Envoy's Born can be.
+const bornTwice = 10 * time.Second
+
+// another says that these are the counters of another Envoy than those read last.
+func (b *balance) another(c *Counted) bool {
+	instance := clean(c.Instance, 64)
+	switch {
+	case b.Instance != "" && instance != "":
+		return instance != b.Instance
+	case c.Written+c.Dropped < b.Written.Last:
+		return true
+	}
+	return b.Born != 0 && !c.Born.IsZero() && c.Born.Sub(time.Unix(b.Born, 0)) > bornTwice
+}
+
+// unread says that Envoy was not read yet. Older ledgers do not tell.
+func (b *balance) unread() bool { return !b.Read && b.Written == (meter{}) && b.Total == (meter{}) }
+
+// unix is a time in seconds; 0 if there is none.
+func unix(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
 }
 
 // Gap is what is missing now.
@@ -94,7 +130,7 @@ func (g *GapMeter) Gap() Gap {
 		Written:  b.Written.Before,
 		Received: came,
 		Missing:  less(b.Written.Before, came),
-		Requests: less(b.Total.Before, b.Requests),
+		Requests: less(b.Total.Before, g.Ledger.receivedRequests()),
 		At:       g.at,
 		Failure:  g.failure,
 	}

@@ -3,8 +3,10 @@ package usage
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +34,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, name: filepath.Join(t.TempDir(), "ledger.json")}
+	w := &world{t: t, name: filepath.Join(t.TempDir(), "ledger.json"), envoy: counters{Counted: Counted{Born: time.Now()}}}
 	w.reborn()
 	return w
 }
@@ -58,14 +60,14 @@ func (w *world) writes(n int) {
 // gets is n requests that come and are settled.
 func (w *world) gets(n int) {
 	w.stats.Requests += uint64(n)
-	w.ledger.settle(uint64(n), uint64(n), w.stats)
+	w.ledger.settle(uint64(n), uint64(n), Stats{JoinStats: w.stats})
 }
 
 // waits is n entries that come and wait for their other half.
 func (w *world) waits(n int) {
 	w.stats.Attempts += uint64(n)
 	w.stats.Pending += n
-	w.ledger.settle(0, 0, w.stats)
+	w.ledger.settle(0, 0, Stats{JoinStats: w.stats})
 }
 
 func (w *world) envoyRestarts() { w.envoy.Counted = Counted{} }
@@ -152,6 +154,75 @@ func TestTheGap(t *testing.T) {
 		w.gets(400)
 		w.missing(100, "")
 	})
+	t.Run("Envoy restarts, is soon beyond where it was, and nobody names it", func(t *testing.T) {
+		w := newWorld(t)
+		w.writes(10)
+		w.gets(10)
+		w.read()
+		w.envoyRestarts()
+		w.envoy.Born = time.Now().Add(time.Minute)
+		w.writes(500)
+		w.gets(400)
+		w.missing(100, "")
+		w.envoy.Born = w.envoy.Born.Add(5 * time.Second) // it is not told more exactly
+		w.writes(1)
+		w.gets(1)
+		w.missing(100, "")
+	})
+	t.Run("Envoy was there before the ledger", func(t *testing.T) {
+		w := newWorld(t)
+		w.envoy.Born = time.Now().Add(-time.Hour)
+		w.writes(1_000_000)
+		w.gets(10)
+		w.missing(0, "nobody knows what it told another")
+		assert.Zero(t, w.meter.Gap().Requests)
+		w.writes(100)
+		w.gets(60)
+		w.missing(40, "from here on all is known")
+		assert.EqualValues(t, 40, w.meter.Gap().Requests)
+		w.reborn()
+		w.missing(40, "")
+		w.envoyRestarts()
+		w.writes(5)
+		w.missing(45, "")
+	})
+	t.Run("nobody knows when Envoy began", func(t *testing.T) {
+		w := newWorld(t)
+		w.envoy.Born = time.Time{}
+		w.writes(1000)
+		w.missing(0, "")
+	})
+	t.Run("long streams are no loss", func(t *testing.T) {
+		w := newWorld(t)
+		w.envoy.Requests = 100
+		w.gets(100)
+		w.read()
+		w.envoy.Requests = 97 // read while three began
+		w.missing(0, "")
+		w.envoy.Requests = 110
+		w.gets(10)
+		w.missing(0, "")
+		assert.Zero(t, w.meter.Gap().Requests)
+	})
+	t.Run("a request that waits has come", func(t *testing.T) {
+		w := newWorld(t)
+		w.writes(3)
+		w.stats.Requests, w.stats.Pending = 3, 3
+		w.ledger.settle(0, 0, Stats{JoinStats: w.stats})
+		w.missing(0, "")
+		assert.Zero(t, w.meter.Gap().Requests)
+		w.reborn()
+		w.missing(3, "what waited when the process died is lost")
+		assert.EqualValues(t, 3, w.meter.Gap().Requests)
+	})
+	t.Run("what is passed over has come", func(t *testing.T) {
+		w := newWorld(t)
+		w.envoy.Written = 4
+		w.ledger.settle(0, 0, Stats{Skipped: 4})
+		w.missing(0, "")
+		w.reborn()
+		w.missing(0, "")
+	})
 	t.Run("both restart", func(t *testing.T) {
 		w := newWorld(t)
 		w.writes(100)
@@ -194,7 +265,7 @@ func TestALedgerThatIsDamaged(t *testing.T) {
 	ledger, renewed, err := OpenLedger(name)
 	require.NoError(t, err)
 	assert.True(t, renewed)
-	ledger.settle(1, 1, JoinStats{Requests: 1})
+	ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 1}})
 	require.NoError(t, ledger.Err())
 	require.NoError(t, ledger.Close())
 	require.NoError(t, ledger.Close())
@@ -208,7 +279,7 @@ func TestALedgerThatIsDamaged(t *testing.T) {
 	require.Error(t, err)
 	memory, _, err := OpenLedger("")
 	require.NoError(t, err)
-	memory.settle(1, 1, JoinStats{Requests: 1})
+	memory.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 1}})
 	assert.EqualValues(t, 1, memory.received())
 	assert.NoError(t, memory.Close())
 }
@@ -217,7 +288,7 @@ func TestALedgerSaysThatItCannotWrite(t *testing.T) {
 	ledger, _, err := OpenLedger(filepath.Join(t.TempDir(), "ledger.json"))
 	require.NoError(t, err)
 	require.NoError(t, ledger.file.Close())
-	ledger.settle(1, 1, JoinStats{Requests: 1})
+	ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 1}})
 	assert.Error(t, ledger.Err())
 }
 
@@ -226,8 +297,8 @@ func TestALedgerFitsItsFile(t *testing.T) {
 	ledger, _, err := OpenLedger(name)
 	require.NoError(t, err)
 	most := ^uint64(0)
-	full := meter{most, most, most, most}
-	ledger.balance = balance{most, most, full, full, strings.Repeat("<", 64)}
+	full := meter{most, most, most, most, most}
+	ledger.balance = balance{most, most, full, full, strings.Repeat("<", 64), -1 << 63, -1 << 63, false}
 	ledger.write()
 	require.NoError(t, ledger.Close())
 	ledger, renewed, err := OpenLedger(name)
@@ -238,20 +309,36 @@ func TestALedgerFitsItsFile(t *testing.T) {
 }
 
 func TestEnvoysOwnStatistics(t *testing.T) {
-	stats := map[string]int64{statWritten: 7, statDropped: 2, statCompleted: 3, statActive: 5, "server.uptime": 9}
+	all := map[string]int64{statWritten: 7, statDropped: 2, statTotal: 8, statActive: 5, statUptime: 9}
 	var failure error
+	var asked []string
 	e := &Envoy{Instance: func() string { return "one" }, Stats: func(_ context.Context, pattern string) (map[string]int64, error) {
-		assert.Equal(t, statPattern, pattern)
+		asked = append(asked, pattern)
+		stats := maps.Clone(all)
+		maps.DeleteFunc(stats, func(name string, _ int64) bool { return !regexp.MustCompile("^(?:" + pattern + ")$").MatchString(name) })
 		return stats, failure
 	}}
 	_, ok := e.InFlight()
 	assert.False(t, ok)
 	counted, err := e.Counters(t.Context())
 	require.NoError(t, err)
+	assert.Equal(t, []string{statPattern, activePattern}, asked, "what goes on is asked for last")
+	assert.InDelta(t, 9, time.Since(counted.Born).Seconds(), 2)
+	counted.Born = time.Time{}
 	assert.Equal(t, Counted{Instance: "one", Written: 7, Dropped: 2, Requests: 3}, counted)
 	active, ok := e.InFlight()
 	assert.True(t, ok)
 	assert.InDelta(t, 5, active, 0)
+
+	all[statTotal], all[statActive] = 9, 8 // two began between the two questions
+	counted, err = e.Counters(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, counted.Requests, "what ended stays so")
+	all[statTotal], all[statActive] = 2, 1 // another Envoy
+	counted, err = e.Counters(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, counted.Requests)
+
 	failure = errors.New("away")
 	_, err = e.Counters(t.Context())
 	require.ErrorIs(t, err, failure)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 )
 
 // balance is what a Ledger remembers. Written counts and settled ones are of all
@@ -13,8 +14,11 @@ type balance struct {
 	Settled  uint64 `json:"settled"`  // entries that were joined and handed out, or given up and counted
 	Requests uint64 `json:"requests"` // those of them that are requests
 	Written  meter  `json:"written"`  // entries that Envoy wrote or dropped
-	Total    meter  `json:"total"`    // requests that Envoy completed
+	Total    meter  `json:"total"`    // requests that ended in Envoy
 	Instance string `json:"instance"` // the Envoy that was read last
+	Born     int64  `json:"born"`     // its start, in Unix seconds; 0 is not known
+	Begun    int64  `json:"begun"`    // the ledger's begin, likewise
+	Read     bool   `json:"read"`     // Envoy was read once
 }
 
 // Ledger remembers over restarts, in one small file, how many entries of the access
@@ -29,8 +33,9 @@ type Ledger struct {
 	failed  error
 	padded  [ledgerSize]byte // what is written
 
-	// Of this life: handed out, come, and dropped (duplicates, orphans).
-	requests, entries, came, dropped uint64
+	// Of this life: handed out, come, requests of those that came, and dropped
+	// (duplicates, orphans, skipped).
+	requests, entries, came, cameRequests, dropped uint64
 }
 
 // ledgerSize is the file's length: the JSON is padded with spaces.
@@ -40,7 +45,7 @@ const ledgerSize = 1024
 // A file that is damaged is begun anew, because a missing count must not stop a gate;
 // renewed says so.
 func OpenLedger(name string) (l *Ledger, renewed bool, err error) {
-	l = &Ledger{}
+	l = &Ledger{balance: balance{Begun: time.Now().Unix()}}
 	if name == "" {
 		return l, false, nil
 	}
@@ -50,9 +55,10 @@ func OpenLedger(name string) (l *Ledger, renewed bool, err error) {
 	}
 	text := make([]byte, ledgerSize)
 	if n, _ := file.ReadAt(text, 0); n > 0 {
+		begun := l.balance.Begun
 		renewed = json.Unmarshal(text[:n], &l.balance) != nil
 		if renewed {
-			l.balance = balance{}
+			l.balance = balance{Begun: begun}
 		}
 	}
 	l.file, l.before = file, l.balance
@@ -79,13 +85,14 @@ func (l *Ledger) Err() error {
 }
 
 // settle takes what was handed out just now, and the joiner's counts of this life.
-func (l *Ledger) settle(requests, entries uint64, s JoinStats) {
+func (l *Ledger) settle(requests, entries uint64, s Stats) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.requests += requests
 	l.entries += entries
-	l.came = max(l.came, s.Requests+s.Attempts+s.Duplicates)
-	l.dropped = max(l.dropped, s.Duplicates+s.Orphans)
+	l.came = max(l.came, s.Requests+s.Attempts+s.Duplicates+s.Skipped)
+	l.cameRequests = max(l.cameRequests, s.Requests)
+	l.dropped = max(l.dropped, s.Duplicates+s.Orphans+s.Skipped)
 	settled := l.before.Settled + l.entries + l.dropped
 	if settled == l.balance.Settled {
 		return
@@ -96,6 +103,11 @@ func (l *Ledger) settle(requests, entries uint64, s JoinStats) {
 
 // received is all that came: what was settled and what still waits to be.
 func (l *Ledger) received() uint64 { return max(l.before.Settled+l.came, l.balance.Settled) }
+
+// receivedRequests are those of them that are requests.
+func (l *Ledger) receivedRequests() uint64 {
+	return max(l.before.Requests+l.cameRequests, l.balance.Requests)
+}
 
 // write puts the balance into the file.
 func (l *Ledger) write() {

@@ -203,6 +203,6 @@ func (s *Service) emit(done []*Request) {
 		}
 	}
 	if s.settings.Ledger != nil {
-		s.settings.Ledger.settle(uint64(len(done)), entries, s.joiner.Stats())
+		s.settings.Ledger.settle(uint64(len(done)), entries, s.Stats())
 	}
 }
