@@ -2,6 +2,7 @@ package usage
 
 import (
 	"bytes"
+	"hash/maphash"
 	"math"
 	"strings"
 	"time"
@@ -37,7 +38,7 @@ type Decoder struct {
 // request reads the entry of a finished request into r, which is empty. Its attempts
 // are not in it, and its tokens and cost are not decided yet.
 func (d *Decoder) request(e *entry, m *memos, r *Request) {
-	r.ID = e.requestID()
+	r.ID, r.peer = e.requestID(), peerHash(e.peer)
 	r.Time = e.began
 	r.Endpoint = endpointOf(firstOf(e.form, e.original, e.path))
 	r.Status = e.httpStatus()
@@ -129,6 +130,7 @@ func (d *Decoder) name(r *Request) {
 func (d *Decoder) attempt(e *entry, m *memos) Attempt {
 	a := Attempt{
 		RequestID: e.requestID(),
+		peer:      peerHash(e.peer),
 		Time:      e.began,
 		Status:    e.httpStatus(),
 		Flags:     flagText(e.flags),
@@ -199,6 +201,16 @@ func (e *entry) sent() bool {
 
 // requestID is what both kinds of entry have in common. Each is another one.
 func (e *entry) requestID() string { return clean(string(firstOf(e.id, e.stream)), maxID) }
+
+// peerHash is an address in eight bytes, for one process; 0 is none.
+func peerHash(address []byte) uint64 {
+	if len(address) == 0 {
+		return 0
+	}
+	return maphash.Bytes(peerSeed, address)
+}
+
+var peerSeed = maphash.MakeSeed()
 
 // duration is the whole one: what Envoy says, or else the last byte's time.
 func (e *entry) duration() time.Duration {

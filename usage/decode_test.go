@@ -23,7 +23,8 @@ func TestARequestIsReadWhole(t *testing.T) {
 	r := d.Request(requestEntry(t, "id-1"))
 	d.Finish(&r)
 	assert.True(t, r.sent)
-	r.found, r.last, r.sent = found{}, nil, false
+	assert.NotZero(t, r.peer)
+	r.found, r.last, r.sent, r.peer = found{}, nil, false, 0
 	assert.Equal(t, Request{
 		ID: "id-1", Time: begun, Tenant: "acme", Key: "k1", User: "ada", Tier: "gold",
 		Route: "gpt-4o-mini", Entry: true, Lane: Native, Endpoint: Chat,

@@ -9,6 +9,7 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	data "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -39,6 +40,9 @@ func requestEntry(t testing.TB, id string, change ...func(*data.HTTPAccessLogEnt
 			RouteName:                   "model/gpt-4o-mini",
 			UpstreamRequestAttemptCount: 1,
 			AccessLogType:               data.AccessLogType_DownstreamEnd,
+			DownstreamDirectRemoteAddress: &core.Address{Address: &core.Address_SocketAddress{SocketAddress: &core.SocketAddress{
+				Address: "127.0.0.1", PortSpecifier: &core.SocketAddress_PortValue{PortValue: 36304},
+			}}},
 			Metadata: &core.Metadata{FilterMetadata: map[string]*structpb.Struct{
 				metadataKeys: fieldsOf(t, map[string]any{"jwt": map[string]any{
 					"tenant": "acme", "jti": "k1", "sub": "ada", "tier": "gold",
@@ -186,6 +190,9 @@ func entryOf(e *data.HTTPAccessLogEntry) entry {
 		details: []byte(response.GetResponseCodeDetails()),
 		config:  []byte(headers[headerConfig]), media: []byte(headers[headerType]), retry: []byte(headers[headerRetry]),
 		status: uint64(response.GetResponseCode().GetValue()), in: request.GetRequestBodyBytes(), out: response.GetResponseBodyBytes(),
+	}
+	if address := c.GetDownstreamDirectRemoteAddress(); address != nil {
+		to.peer, _ = proto.Marshal(address)
 	}
 	if _, ran := c.GetFilterStateObjects()[StateFound]; ran && len(to.lane) == 0 {
 		to.lane = []byte(Found)

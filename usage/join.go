@@ -23,7 +23,7 @@ type JoinSettings struct {
 	// flushes of the log. Default 10s.
 	RequestAge time.Duration
 	// AttemptAge is how long an attempt waits for its request, which may go on for
-	// as long as a route allows. Default 15m.
+	// as long as a route allows: a day. Default 25h.
 	AttemptAge time.Duration
 	// Now is the clock; default time.Now. Ages are measured from an entry's arrival
 	// with the monotonic clock, so that wall clocks may jump.
@@ -39,27 +39,40 @@ type JoinStats struct {
 	Pending            int    // entries that wait now
 }
 
-// Joiner puts requests and their attempts together by the request's id. Entries may
-// come in any order, twice, or never. What it holds is bounded by count and age.
+// Joiner puts requests and their attempts together by the request's id and the client's
+// connection: an id is the client's, and may be another's too. Entries may come in any
+// order, twice, or never. What it holds is bounded by count and age.
 type Joiner struct {
 	settings JoinSettings
 
 	mu      sync.Mutex
-	waiting map[string]*group
+	waiting map[joint]*group
 	short   list.List // groups with a request, by when the first one came
 	long    list.List // groups with attempts only, likewise
 	seen    *seen
 	stats   JoinStats
 }
 
-// group is all that waits under one id.
+// joint is what a request and its attempts have in common.
+type joint struct {
+	id   string
+	peer uint64 // of the connection, hashed; 0: it has no address
+}
+
+// group is all that waits under one joint, in the order that it came.
 type group struct {
-	id       string
-	requests []*Request
-	attempts []Attempt
-	due      time.Time
+	of       joint
+	requests []held[*Request]
+	attempts []held[Attempt]
+	due      time.Time // of the oldest when it was put into its queue
 	place    *list.Element
 	in       *list.List
+}
+
+// held is an entry that waits.
+type held[T any] struct {
+	entry T
+	since time.Time
 }
 
 // NewJoiner makes a Joiner that holds nothing.
@@ -71,12 +84,12 @@ func NewJoiner(s JoinSettings) *Joiner {
 		s.RequestAge = 10 * time.Second
 	}
 	if s.AttemptAge <= 0 {
-		s.AttemptAge = 15 * time.Minute
+		s.AttemptAge = 25 * time.Hour
 	}
 	if s.Now == nil {
 		s.Now = time.Now
 	}
-	return &Joiner{settings: s, waiting: map[string]*group{}, seen: newSeen(s.Pending)}
+	return &Joiner{settings: s, waiting: map[joint]*group{}, seen: newSeen(s.Pending)}
 }
 
 // Stats are the counts so far.
@@ -105,12 +118,13 @@ func (j *Joiner) AddRequests(all []*Request) []*Request {
 		j.stats.Requests++
 		// Most have one attempt that did not fail: they wait for nothing. Without an
 		// id, nothing can be found again.
-		if r.ID == "" || r.needs() == 0 && j.waiting[r.ID] == nil {
+		of := joint{r.ID, r.peer}
+		if r.ID == "" || r.needs() == 0 && (r.most() == 0 || j.waiting[of] == nil) {
 			done = append(done, j.out(r, nil))
 			continue
 		}
-		g := j.group(r.ID)
-		g.requests = append(g.requests, r)
+		g := j.group(of)
+		g.requests = append(g.requests, held[*Request]{r, j.settings.Now()})
 		j.stats.Pending++
 		if len(g.requests) > maxRequestsID {
 			done = append(done, j.release(g))
@@ -142,12 +156,12 @@ func (j *Joiner) AddAttempts(all []Attempt) []*Request {
 			j.stats.Orphans++
 			continue
 		}
-		g := j.group(a.RequestID)
+		g := j.group(joint{a.RequestID, a.peer})
 		if len(g.attempts) >= maxPerID {
 			j.stats.Orphans++
 			continue
 		}
-		g.attempts = append(g.attempts, *a)
+		g.attempts = append(g.attempts, held[Attempt]{*a, j.settings.Now()})
 		j.stats.Pending++
 		done = append(done, j.settle(g)...)
 	}
@@ -163,9 +177,26 @@ func (j *Joiner) Expire() []*Request {
 	var done []*Request
 	for _, queue := range []*list.List{&j.short, &j.long} {
 		for front := queue.Front(); front != nil && !groupAt(front).due.After(now); front = queue.Front() {
-			done = append(done, j.giveUp(groupAt(front))...)
+			done = append(done, j.expire(groupAt(front), now)...)
 		}
 	}
+	return done
+}
+
+// expire gives up on what of a group waited too long. The rest waits behind all others,
+// so it may wait for up to twice its time.
+func (j *Joiner) expire(g *group, now time.Time) []*Request {
+	var done []*Request
+	for len(g.requests) > 0 && !g.requests[0].since.Add(j.settings.RequestAge).After(now) {
+		done = append(done, j.release(g))
+	}
+	late := 0
+	for late < len(g.attempts) && !g.attempts[late].since.Add(j.settings.AttemptAge).After(now) {
+		late++
+	}
+	j.drop(g, late)
+	j.leave(g)
+	j.place(g)
 	return done
 }
 
@@ -180,12 +211,12 @@ func (j *Joiner) Drain() []*Request {
 	return done
 }
 
-// group finds or makes the group of an id.
-func (j *Joiner) group(id string) *group {
-	g := j.waiting[id]
+// group finds or makes a group.
+func (j *Joiner) group(of joint) *group {
+	g := j.waiting[of]
 	if g == nil {
-		g = &group{id: id}
-		j.waiting[id] = g
+		g = &group{of: of}
+		j.waiting[of] = g
 	}
 	return g
 }
@@ -194,59 +225,48 @@ func (j *Joiner) group(id string) *group {
 func (j *Joiner) settle(g *group) []*Request {
 	var done []*Request
 	for i := 0; i < len(g.requests); {
-		chosen := g.choose(g.requests[i])
-		if len(chosen) < g.requests[i].needs() {
-			i++
-			continue
+		r := g.requests[i].entry
+		if needs := r.needs(); len(g.attempts) >= needs {
+			if chosen := g.choose(r); len(chosen) >= needs {
+				done = append(done, j.complete(g, i, chosen))
+				continue
+			}
 		}
-		done = append(done, j.complete(g, i, chosen))
+		i++
 	}
 	j.place(g)
 	return done
 }
 
-// needs is how many attempts of a request have entries of their own. Only those that
-// failed do, and its own entry tells of the last whether that one did; where it cannot
-// be known, because Envoy ended it, all are waited for.
-func (r *Request) needs() int {
-	if r.Tried > 0 && r.Status < 300 && (r.Flags == "" || r.Aborted) {
-		return r.Tried - 1
-	}
-	return r.Tried
-}
-
-// choose are the places of the attempts that belong to a request. Where an id was used
-// for several requests, time tells them apart; else the id alone, so that a clock that
-// jumped meanwhile changes nothing.
+// choose are the places of the attempts that belong to a request, in the order of the
+// log. Where a joint was used for several requests, time tells them apart; else the joint
+// alone, so that a clock that jumped meanwhile changes nothing.
 func (g *group) choose(r *Request) []int {
-	all := make([]int, 0, min(len(g.attempts), r.Tried))
-	for pass := range 2 {
-		strict := pass == 0
-		for i := range g.attempts {
-			if len(all) == r.Tried {
-				return all
-			}
-			if strict == r.covers(&g.attempts[i]) && (strict || len(g.requests) == 1) {
-				all = append(all, i)
-			}
+	needs, most := r.needs(), r.most()
+	all := make([]int, 0, min(len(g.attempts), most))
+	for i := range g.attempts {
+		if len(all) < most && r.covers(&g.attempts[i].entry) {
+			all = append(all, i)
+		}
+	}
+	if len(g.requests) > 1 {
+		return all
+	}
+	for i := range g.attempts {
+		if len(all) < needs && !r.covers(&g.attempts[i].entry) {
+			all = append(all, i)
 		}
 	}
 	return all
 }
 
-// covers says that the attempt began while the request went on.
-func (r *Request) covers(a *Attempt) bool {
-	const slack = 10 * time.Millisecond // Envoy's clock is read once an event loop
-	return !a.Time.Before(r.Time.Add(-slack)) && !a.Time.After(r.Time.Add(r.Duration+slack))
-}
-
 // complete takes a request and its attempts out of the group.
 func (j *Joiner) complete(g *group, at int, chosen []int) *Request {
-	r := g.requests[at]
+	r := g.requests[at].entry
 	g.requests = slices.Delete(g.requests, at, at+1)
-	own := make([]Attempt, 0, len(chosen))
+	own := make([]Attempt, 0, len(chosen)+1)
 	for _, i := range chosen {
-		own = append(own, g.attempts[i])
+		own = append(own, g.attempts[i].entry)
 	}
 	slices.Sort(chosen)
 	for _, i := range slices.Backward(chosen) {
@@ -270,7 +290,7 @@ func (j *Joiner) out(r *Request, own []Attempt) *Request {
 		return a.Time.Compare(b.Time)
 	})
 	r.entries = 1 + uint64(len(own))
-	if len(own) == r.Tried-1 { // what is missing is the last, and the entry tells it
+	if len(own) < r.Tried && !r.hasLast(own) { // the request's own entry tells of it
 		own = append(own, r.last...)
 	}
 	r.Attempts = own
@@ -281,7 +301,7 @@ func (j *Joiner) out(r *Request, own []Attempt) *Request {
 }
 
 // release sends the group's oldest request off with what there is.
-func (j *Joiner) release(g *group) *Request { return j.complete(g, 0, g.choose(g.requests[0])) }
+func (j *Joiner) release(g *group) *Request { return j.complete(g, 0, g.choose(g.requests[0].entry)) }
 
 // giveUp sends all the group's requests off and drops the rest.
 func (j *Joiner) giveUp(g *group) []*Request {
@@ -289,33 +309,47 @@ func (j *Joiner) giveUp(g *group) []*Request {
 	for len(g.requests) > 0 {
 		done = append(done, j.release(g))
 	}
-	j.stats.Orphans += uint64(len(g.attempts))
-	j.stats.Pending -= len(g.attempts)
-	g.attempts = nil
+	j.drop(g, len(g.attempts))
 	j.place(g)
 	return done
 }
 
+// drop forgets the group's oldest attempts, so many.
+func (j *Joiner) drop(g *group, count int) {
+	j.stats.Orphans += uint64(count) //nolint:gosec // a length
+	j.stats.Pending -= count
+	g.attempts = slices.Delete(g.attempts, 0, count)
+}
+
 // place puts a group into the queue it waits in, if it has to.
 func (j *Joiner) place(g *group) {
-	queue, age := &j.long, j.settings.AttemptAge
-	if len(g.requests) > 0 {
-		queue, age = &j.short, j.settings.RequestAge
-	}
 	empty := len(g.requests) == 0 && len(g.attempts) == 0
+	queue := &j.long
+	if len(g.requests) > 0 {
+		queue = &j.short
+	}
 	if g.in == queue && !empty {
 		return
 	}
+	j.leave(g)
+	switch {
+	case empty:
+		delete(j.waiting, g.of)
+		return
+	case queue == &j.short:
+		g.due = g.requests[0].since.Add(j.settings.RequestAge)
+	default:
+		g.due = g.attempts[0].since.Add(j.settings.AttemptAge)
+	}
+	g.place, g.in = queue.PushBack(g), queue
+}
+
+// leave takes a group out of its queue.
+func (j *Joiner) leave(g *group) {
 	if g.place != nil {
 		g.in.Remove(g.place)
 		g.place, g.in = nil, nil
 	}
-	if empty {
-		delete(j.waiting, g.id)
-		return
-	}
-	g.due = j.settings.Now().Add(age)
-	g.place, g.in = queue.PushBack(g), queue
 }
 
 // bound keeps the number of entries within the limit: lone attempts go first.

@@ -150,9 +150,137 @@ func TestMissingHalvesAreGivenUp(t *testing.T) {
 	assert.True(t, done[0].Partial)
 	assert.Len(t, done[0].Attempts, 1)
 	assert.Equal(t, 1, j.Stats().Pending)
-	c.pass(15 * time.Minute)
+	c.pass(24 * time.Hour)
+	assert.Empty(t, j.Expire())
+	assert.Equal(t, 1, j.Stats().Pending, "a request may go on for a day")
+	c.pass(time.Hour)
 	assert.Empty(t, j.Expire())
 	assert.Equal(t, JoinStats{Requests: 1, Attempts: 2, Partial: 1, Orphans: 1}, j.Stats())
+	assert.Empty(t, j.waiting)
+}
+
+// What a request's own entry tells of its last attempt is not lost with another's entry.
+func TestThePartialRequestKeepsItsLastAttempt(t *testing.T) {
+	c := newClock()
+	j := joiner(c, 0)
+	add(j, good("a", 3))
+	add(j, att("a", 0))
+	c.pass(time.Minute)
+	done := j.Expire()
+	require.Len(t, done, 1)
+	assert.True(t, done[0].Partial)
+	require.Len(t, done[0].Attempts, 2)
+	assert.Equal(t, "last", done[0].Attempts[1].Provider)
+}
+
+// Of a request that failed all attempts have entries, and its own tells of the last again:
+// that is no further attempt.
+func TestTheLastAttemptIsTakenOnce(t *testing.T) {
+	failed := func(sent bool) *Request {
+		r := req("a", 3, 0)
+		r.FirstByte, r.sent = 900*time.Millisecond, sent
+		r.last = []Attempt{{RequestID: "a", Time: begun.Add(800 * time.Millisecond), Provider: "p", Status: 502, Implied: true}}
+		return r
+	}
+	first, last := att("a", 0), att("a", 790*time.Millisecond)
+	first.Duration, last.Duration = 100*time.Millisecond, 110*time.Millisecond
+	for _, sent := range []bool{true, false} {
+		for name, test := range map[string]struct {
+			came []Attempt
+			want int
+		}{"the last came": {[]Attempt{first, last}, 2}, "the last is lost": {[]Attempt{first}, 2}, "all are lost": {nil, 1}} {
+			t.Run(fmt.Sprint(name, sent), func(t *testing.T) {
+				c := newClock()
+				j := joiner(c, 0)
+				j.AddAttempts(test.came)
+				assert.Empty(t, add(j, failed(sent)))
+				c.pass(time.Minute)
+				done := j.Expire()
+				require.Len(t, done, 1)
+				assert.True(t, done[0].Partial)
+				require.Len(t, done[0].Attempts, test.want)
+				assert.Equal(t, len(test.came) < 2, done[0].Attempts[test.want-1].Implied)
+			})
+		}
+	}
+}
+
+// Envoy ended these itself: the attempt that went on has no entry, and nothing is waited
+// for.
+func TestARequestThatEnvoyEndedDoesNotWait(t *testing.T) {
+	for details, status := range map[string]int{
+		"response_timeout": 504, "stream_idle_timeout": 408, "no_healthy_upstream": 503,
+		"ext_proc_error_gRPC_error_14": 503, "postern_invalid_request": 400, "request_overall_timeout": 408,
+	} {
+		r := req("a", 1, 0)
+		r.Details, r.Status, r.Flags = details, status, "UT"
+		done := add(joiner(newClock(), 0), r)
+		require.Len(t, done, 1, details)
+		assert.False(t, done[0].Partial, details)
+		assert.Len(t, done[0].Attempts, 1, details)
+	}
+	t.Run("in the middle of a stream", func(t *testing.T) {
+		r := good("a", 1)
+		r.Details, r.Flags = "response_timeout", "UT"
+		require.Len(t, add(joiner(newClock(), 0), r), 1)
+	})
+	t.Run("between two attempts", func(t *testing.T) {
+		j := joiner(newClock(), 0)
+		assert.Empty(t, add(j, att("a", 0)))
+		r := req("a", 1, 0)
+		r.Details, r.Status = "response_timeout", 504
+		done := add(j, r)
+		require.Len(t, done, 1)
+		assert.Len(t, done[0].Attempts, 1)
+		assert.False(t, done[0].Attempts[0].Implied)
+		assert.Zero(t, j.Stats().Pending)
+	})
+}
+
+// An id is the client's: what has the same is told apart by the connection, and on one
+// connection nobody takes what he does not need.
+func TestAnIDOfSeveralClients(t *testing.T) {
+	t.Run("each on a connection", func(t *testing.T) {
+		j := joiner(newClock(), 0)
+		mine, theirs := req("same", 1, 0), req("same", 1, 0)
+		mine.peer, theirs.peer, theirs.Provider = 1, 2, "q"
+		a, b := att("same", 0), att("same", 0)
+		a.peer, b.peer, b.Provider = 1, 2, "q"
+		assert.Empty(t, add(j, b))
+		assert.Empty(t, add(j, mine))
+		done := add(j, a)
+		require.Len(t, done, 1)
+		assert.Equal(t, "p", done[0].Attempts[0].Provider)
+		done = add(j, theirs)
+		require.Len(t, done, 1)
+		assert.Equal(t, "q", done[0].Attempts[0].Provider)
+	})
+	t.Run("at once on one", func(t *testing.T) {
+		j := joiner(newClock(), 0)
+		assert.Empty(t, add(j, att("same", 0)))
+		done := add(j, good("same", 1))
+		require.Len(t, done, 1)
+		require.Len(t, done[0].Attempts, 1)
+		assert.Equal(t, 200, done[0].Attempts[0].Status, "not the other's failure")
+		done = add(j, req("same", 1, 0))
+		require.Len(t, done, 1)
+		require.Len(t, done[0].Attempts, 1)
+		assert.False(t, done[0].Partial)
+	})
+}
+
+// A request that came last is not given up with the first of its id.
+func TestEachRequestOfAnIDHasItsOwnTime(t *testing.T) {
+	c := newClock()
+	j := joiner(c, 0)
+	add(j, req("same", 1, 0))
+	c.pass(9 * time.Second)
+	add(j, req("same", 1, time.Hour))
+	c.pass(time.Second)
+	assert.Len(t, j.Expire(), 1)
+	done := add(j, att("same", time.Hour))
+	require.Len(t, done, 1)
+	assert.False(t, done[0].Partial)
 	assert.Empty(t, j.waiting)
 }
 

@@ -57,6 +57,7 @@ type Request struct {
 	Cost   Cost
 	Config string // configuration version that routed it, if it is in the log
 
+	peer    uint64    // of the client's connection, hashed
 	sent    bool      // some of it went out to that provider
 	found   found     // tokens as they stood in the log
 	entries uint64    // of the log that it is made of
@@ -94,6 +95,7 @@ type Attempt struct {
 	// its request's entry tells of it, and nobody was told early.
 	Implied bool
 
+	peer    uint64 // as the request's
 	pattern string // of the entry, where model has a *
 	number  uint32 // Envoy's count, if the entry has one
 	found   found

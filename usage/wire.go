@@ -30,6 +30,7 @@ type entry struct {
 	upstream bool                 // the last byte from upstream was
 
 	id, stream, path, original    []byte
+	peer                          []byte // the connection's address, as the message has it
 	cluster, route, failure       []byte
 	details, config, media, retry []byte
 	status, in, out               uint64
@@ -149,6 +150,8 @@ func (e *entry) readCommon(s *scan) {
 		e.failure = s.text
 	case 19:
 		e.route = s.text
+	case 20:
+		e.peer = s.text
 	case 21: // the trace of the filter that finds names
 		if filter, _ := pair(s.text); string(filter) == StateFound {
 			e.lane = foundLane
