@@ -120,6 +120,7 @@ type attemptView struct {
 	Flags     string  `json:"flags,omitempty"`
 	FirstByte float64 `json:"first_byte_seconds,omitempty"`
 	Duration  float64 `json:"duration_seconds"`
+	Logged    bool    `json:"logged,omitempty"` // it has an entry of its own in Envoy's log
 }
 
 // tokensView has null for what is not known.
@@ -150,7 +151,7 @@ func (r *Request) view() requestView {
 	for _, a := range r.Attempts {
 		v.Attempts = append(v.Attempts, attemptView{
 			Provider: a.Provider, Model: a.Model, Status: a.Status, Flags: a.Flags,
-			FirstByte: a.FirstByte.Seconds(), Duration: a.Duration.Seconds(),
+			FirstByte: a.FirstByte.Seconds(), Duration: a.Duration.Seconds(), Logged: !a.Implied,
 		})
 	}
 	return v

@@ -116,7 +116,13 @@ func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) err
 			return err
 		}
 	}
-	if flags.module, err = nativeReader(flags.reader, binary); err != nil {
+	beside := binary
+	if !withEnvoy && flags.reader == "module" { // somebody else's Envoy, on this machine: it shares our sockets
+		if beside, err = envoy.Find(ctx, envoy.SearchFromEnvironment()); err != nil {
+			return err
+		}
+	}
+	if flags.module, err = nativeReader(flags.reader, beside); err != nil {
 		return err
 	}
 	warn(log, cfg)

@@ -3,12 +3,14 @@ package usage_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,18 +32,22 @@ type serving struct {
 	file    string
 	journal string
 	metrics string
+	reader  string
+	probes  atomic.Int64
+	asked   map[string]int // whether the gate is ready: answers' status by request id
 	printed bytes.Buffer
 	postern *exec.Cmd
 	envoy   *exec.Cmd
 }
 
-// serve starts both; {{address}} in config is where the gate listens.
-func serve(t *testing.T, config string, env ...string) *serving {
+// serve starts both; {{address}} in config is where the gate listens, and reader who reads
+// the answers.
+func serve(t *testing.T, reader, config string, env ...string) *serving {
 	t.Helper()
 	address := gate.FreeAddress(t)
 	folder := t.TempDir()
 	s := &serving{
-		t: t, url: "http://" + address, metrics: gate.FreeAddress(t),
+		t: t, url: "http://" + address, metrics: gate.FreeAddress(t), reader: reader, asked: map[string]int{},
 		data: filepath.Join(folder, "d"), file: filepath.Join(folder, "postern.yaml"), journal: filepath.Join(folder, "usage.jsonl"),
 	}
 	require.NoError(t, os.Mkdir(s.data, 0o700))
@@ -73,7 +79,7 @@ func serve(t *testing.T, config string, env ...string) *serving {
 
 func (s *serving) begin(env []string) {
 	s.t.Helper()
-	s.postern = exec.Command(gate.Binary(s.t), "serve", "--config", s.file, "--data", s.data, "--metrics", s.metrics, "--usage-log", s.journal)
+	s.postern = exec.Command(gate.Binary(s.t), "serve", "--config", s.file, "--data", s.data, "--metrics", s.metrics, "--usage-log", s.journal, "--reader", s.reader)
 	s.postern.Env = append(gate.Environment(s.t), env...)
 	s.postern.Stdout, s.postern.Stderr = &s.printed, &s.printed
 	require.NoError(s.t, s.postern.Start())
@@ -89,11 +95,16 @@ func (s *serving) kill() {
 func (s *serving) await() {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
-		response, err := gate.Client().Get(s.url + "/readyz")
+		id := fmt.Sprintf("probe-%d", s.probes.Add(1))
+		request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+"/readyz", nil)
+		require.NoError(s.t, err)
+		request.Header.Set("X-Request-ID", id)
+		response, err := gate.Client().Do(request)
 		if err != nil {
-			return false
+			return false // nobody listens yet
 		}
 		_ = response.Body.Close()
+		s.asked[id] = response.StatusCode
 		return response.StatusCode == http.StatusOK
 	}, 60*time.Second, 20*time.Millisecond)
 }
@@ -150,6 +161,8 @@ type record struct {
 	Attempts []struct {
 		Provider string `json:"provider"`
 		Status   int    `json:"status"`
+		Flags    string `json:"flags"`
+		Logged   bool   `json:"logged"`
 	} `json:"attempts"`
 	Partial bool `json:"attempts_incomplete"`
 }

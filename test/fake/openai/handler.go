@@ -58,6 +58,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) outcome {
 		behavior = s.script.late(full, behavior)
 	}
 	p := performance{server: s, w: w, r: r, behavior: behavior, answer: s.answer(full, behavior)}
+	if s.told != nil {
+		s.told(full, p.answer.said())
+	}
 	return p.run()
 }
 

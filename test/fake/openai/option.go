@@ -13,6 +13,7 @@ type settings struct {
 	noHTTP2   bool
 	key       string
 	keep      int
+	witness   func(Request, Said)
 }
 
 // WithListener serves on l, which the server then owns.
@@ -35,3 +36,8 @@ func WithKey(key string) Option { return func(s *settings) { s.key = key } }
 // WithBodiesUpTo keeps only the first n bytes of each recorded body. Length and
 // digest are always those of the whole. Default: all of it.
 func WithBodiesUpTo(n int) Option { return func(s *settings) { s.keep = n } }
+
+// WithWitness tells f of each request once it is known how it will be answered, before
+// the answer's first byte: what the provider itself counts. f is called from several
+// goroutines.
+func WithWitness(f func(Request, Said)) Option { return func(s *settings) { s.witness = f } }

@@ -58,6 +58,26 @@ func (r Request) Values(name string) []string {
 	return values
 }
 
+// Said is what an answer says, or would if nothing broke it off.
+type Said struct {
+	Status int
+	Usage  gjson.Result // its usage object, the last one of a stream; it does not exist if there is none
+}
+
+// said reads an answer as a provider knows it.
+func (a answer) said() Said {
+	s := Said{Status: a.status, Usage: gjson.GetBytes(a.body, "usage")}
+	for _, event := range a.events {
+		_, data, _ := strings.Cut(string(event), "data: ")
+		for _, path := range []string{"usage", "response.usage"} {
+			if usage := gjson.Get(data, path); usage.IsObject() {
+				s.Usage = usage
+			}
+		}
+	}
+	return s
+}
+
 // Counts is what happened since the start, or since Reset.
 type Counts struct {
 	Connections int // accepted, greeted or not

@@ -17,6 +17,7 @@ type Server struct {
 	key    string
 	keep   int
 	script script
+	told   func(Request, Said)
 	record record
 
 	done     chan struct{}
@@ -54,7 +55,7 @@ func New(options ...Option) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the door: %w", err)
 	}
-	s := &Server{door: door, key: wanted.key, keep: wanted.keep, done: make(chan struct{})}
+	s := &Server{door: door, key: wanted.key, keep: wanted.keep, told: wanted.witness, done: make(chan struct{})}
 	s.script.reset()
 	s.http = &http.Server{
 		Handler:        s,
