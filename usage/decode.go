@@ -25,14 +25,17 @@ const (
 // Decoder turns entries of Envoy's access log into requests and attempts. Every value
 // in an entry may be missing, wrong or hostile; none makes it fail.
 type Decoder struct {
+	// Each is asked for the configuration version that routed the request; an empty one
+	// is not known.
+
 	// Name is the provider's name for the model where the cluster does not say it:
 	// all providers of the entry share one. Empty, or nil: the name asked.
-	Name func(entry, asked string) string
+	Name func(version, entry, asked string) string
 	// Understood says that the bodies of an entry's requests are read for more than
 	// the model's name. nil: nothing is known of lanes that leave no trace.
-	Understood func(entry string) bool
-	// Prices are the current ones; nil: none is known.
-	Prices func() Prices
+	Understood func(version, entry string) bool
+	// Prices are the version's; nil: none is known.
+	Prices func(version string) Prices
 }
 
 // request reads the entry of a finished request into r, which is empty. Its attempts
@@ -60,7 +63,7 @@ func (d *Decoder) request(e *entry, m *memos, r *Request) {
 	d.name(r)
 	switch {
 	case d.Understood == nil || !r.Entry:
-	case d.Understood(r.Route):
+	case d.Understood(r.Config, r.Route):
 		r.Lane = Understood
 	case r.Lane == "":
 		r.Lane = Native
@@ -119,7 +122,7 @@ func (d *Decoder) name(r *Request) {
 		return
 	}
 	if d.Name != nil && r.Entry {
-		r.Model = clean(d.Name(r.Route, r.Asked), maxName)
+		r.Model = clean(d.Name(r.Config, r.Route, r.Asked), maxName)
 	}
 	if r.Model == "" {
 		r.Model = r.Asked
@@ -188,7 +191,7 @@ func (d *Decoder) Finish(r *Request) {
 	r.Tokens = count(r, said)
 	var prices Prices
 	if d.Prices != nil {
-		prices = d.Prices()
+		prices = d.Prices(r.Config)
 	}
 	r.Cost = cost(prices, r)
 }

@@ -16,8 +16,8 @@ import (
 
 func TestARequestIsReadWhole(t *testing.T) {
 	d := decoder(t)
-	d.Understood = func(entry string) bool {
-		assert.Equal(t, "gpt-4o-mini", entry)
+	d.Understood = func(version, entry string) bool {
+		assert.Equal(t, []string{"abcdef012345", "gpt-4o-mini"}, []string{version, entry})
 		return false
 	}
 	r := d.Request(requestEntry(t, "id-1"))
@@ -142,9 +142,9 @@ func TestWhereItWent(t *testing.T) {
 
 func TestASharedNameComesFromTheConfiguration(t *testing.T) {
 	d := decoder(t)
-	d.Name = func(entry, asked string) string { return entry + "/" + asked }
+	d.Name = func(version, entry, asked string) string { return version + entry + "/" + asked }
 	r := d.Request(requestEntry(t, "x"))
-	assert.Equal(t, "gpt-4o-mini/gpt-4o-mini", r.Model)
+	assert.Equal(t, "abcdef012345gpt-4o-mini/gpt-4o-mini", r.Model)
 	r = d.Request(requestEntry(t, "x", at("provider/openai=own")))
 	assert.Equal(t, "own", r.Model, "the cluster knows better")
 }

@@ -134,7 +134,7 @@ func decoder(t testing.TB) Decoder {
 	t.Helper()
 	table, err := price.Load(price.Settings{})
 	require.NoError(t, err)
-	return Decoder{Prices: func() Prices { return table }}
+	return Decoder{Prices: func(string) Prices { return table }}
 }
 
 // finished is an entry's request, as a consumer gets it.

@@ -6,38 +6,30 @@ import "sync"
 const OtherLabel = "other"
 
 // labels is a closed set of values of one label: at most so many different ones over
-// a process's life, because a series once made stays. allowed narrows it further.
+// a process's life, because a series once made stays.
 type labels struct {
-	most    int
-	mu      sync.RWMutex
-	used    map[string]bool
-	allowed func(string) bool
+	most int
+	mu   sync.RWMutex
+	used map[string]bool
 }
 
-func newLabels(most int, allowed func(string) bool) *labels {
-	return &labels{most: most, used: map[string]bool{}, allowed: allowed}
+func newLabels(most int) *labels { return &labels{most: most, used: map[string]bool{}} }
+
+// has says that the value is in the set.
+func (l *labels) has(value string) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.used[value]
 }
 
 // of is the value if it is in the set, or may come in; else OtherLabel.
 func (l *labels) of(value string) string {
-	if value == "" {
-		return ""
-	}
-	if l.allowed != nil && !l.allowed(value) {
-		return OtherLabel
-	}
-	l.mu.RLock()
-	known, full := l.used[value], len(l.used) >= l.most
-	l.mu.RUnlock()
-	switch {
-	case known:
+	if value == "" || l.has(value) {
 		return value
-	case full:
-		return OtherLabel
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.used[value] && len(l.used) >= l.most {
+	if len(l.used) >= l.most && !l.used[value] {
 		return OtherLabel
 	}
 	l.used[value] = true

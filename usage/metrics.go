@@ -11,9 +11,9 @@ import (
 
 // MetricsSettings say what a Metrics may name. The zero value names no model.
 type MetricsSettings struct {
-	// Model says that a model's name may be a label: it is configured, or has a
-	// price. Every other name is "other". nil: all are.
-	Model func(name string) bool
+	// Model says that the name of a request's model may be a label: it is configured, or
+	// has a price. Every other name is "other". nil: all are.
+	Model func(r *Request) bool
 	// Tenants opts in to series by tenant, at most so many; others are "other".
 	// 0: there are none.
 	Tenants int
@@ -41,7 +41,8 @@ const (
 // conventions ask; postern_tokens_total has the estimated ones too, marked. All other
 // names are Postern's own.
 type Metrics struct {
-	all []prometheus.Collector
+	all   []prometheus.Collector
+	named func(*Request) bool
 
 	models, routes, providers, tenants, words *labels
 
@@ -68,22 +69,19 @@ var (
 
 // NewMetrics makes the metrics; they are served once they are registered.
 func NewMetrics(s MetricsSettings) *Metrics {
-	allowed := s.Model
-	if allowed == nil {
-		allowed = func(string) bool { return false }
-	}
 	m := &Metrics{
-		models:    newLabels(mostModels, allowed),
-		routes:    newLabels(mostRoutes, nil),
-		providers: newLabels(mostProviders, nil),
-		words:     newLabels(mostWords, nil),
+		named:     s.Model,
+		models:    newLabels(mostModels),
+		routes:    newLabels(mostRoutes),
+		providers: newLabels(mostProviders),
+		words:     newLabels(mostWords),
 		outcomes:  map[outcome]*handles{},
 		tries:     map[try]*tryHandles{},
 	}
 	m.genAI()
 	m.own()
 	if s.Tenants > 0 {
-		m.tenants = newLabels(s.Tenants, nil)
+		m.tenants = newLabels(s.Tenants)
 		m.byTenant()
 	}
 	return m
@@ -192,7 +190,7 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 // Consume counts one request.
 func (m *Metrics) Consume(r *Request) {
 	o := outcome{
-		route: m.routes.of(routeLabel(r)), provider: m.providers.of(r.Provider), model: m.models.of(r.Model),
+		route: m.routes.of(routeLabel(r)), provider: m.providers.of(r.Provider), model: m.modelLabel(r),
 		status: statusClass(r.Status), lane: r.Lane, blame: r.Blame, endpoint: r.Endpoint,
 	}
 	m.count(r, &o)
@@ -202,6 +200,17 @@ func (m *Metrics) Consume(r *Request) {
 	if m.tenants != nil && r.Tenant != "" {
 		m.tenant(r, o.status)
 	}
+}
+
+// modelLabel is the label of a request's model. A name that is one once stays one.
+func (m *Metrics) modelLabel(r *Request) string {
+	if r.Model == "" || m.models.has(r.Model) {
+		return r.Model
+	}
+	if m.named == nil || !m.named(r) {
+		return OtherLabel
+	}
+	return m.models.of(r.Model)
 }
 
 // count counts in the series that are remembered.

@@ -27,7 +27,7 @@ func consumed(t *testing.T, change ...func(*data.HTTPAccessLogEntry)) *Request {
 	return &r
 }
 
-func known(name string) bool { return name == "gpt-4o-mini" }
+func known(r *Request) bool { return r.Model == "gpt-4o-mini" }
 
 func TestMetrics(t *testing.T) {
 	m := NewMetrics(MetricsSettings{Model: known, Tenants: 1})
@@ -115,7 +115,7 @@ func TestTenantsAreOptIn(t *testing.T) {
 
 // A hundred thousand models, providers and tenants make as many series as the bounds say.
 func TestLabelSetsAreClosed(t *testing.T) {
-	m := NewMetrics(MetricsSettings{Model: func(string) bool { return true }, Tenants: 5})
+	m := NewMetrics(MetricsSettings{Model: func(*Request) bool { return true }, Tenants: 5})
 	r := consumed(t)
 	for i := range 100_000 {
 		r.Model, r.Tenant = "m"+strconv.Itoa(i), "t"+strconv.Itoa(i)

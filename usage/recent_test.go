@@ -41,7 +41,7 @@ func TestAKeySeesItsOwnRequest(t *testing.T) {
 		"status": 200., "blame": "none", "aborted": false, "first_byte_seconds": 0.3, "duration_seconds": 1.2,
 		"bytes_in": 4000., "bytes_out": 800., "cost_usd": "0.00018", "cost_estimated": false, "config": "abcdef012345",
 		"tokens":   map[string]any{"input": 1000., "output": 100., "cached": 400., "reasoning": 0., "estimated": false},
-		"attempts": []any{map[string]any{"provider": "openai", "model": "gpt-4o-mini", "status": 200., "duration_seconds": 0.}},
+		"attempts": []any{map[string]any{"provider": "openai", "model": "gpt-4o-mini", "status": 200., "duration_seconds": 0., "logged": true}},
 	}, body)
 }
 

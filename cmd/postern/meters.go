@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +41,7 @@ type meters struct {
 
 	config   func() *config.Config
 	prices   atomic.Pointer[price.Table]
-	entries  atomic.Pointer[entries]
+	versions versions
 	instance atomic.Pointer[string] // of the running Envoy, if it is ours
 }
 
@@ -68,7 +66,7 @@ func openMeters(at place, admin envoy.Admin, current func() *config.Config) (*me
 		return ""
 	}
 	m.gap = &usage.GapMeter{Counters: m.envoy, Ledger: ledger}
-	m.metrics = usage.NewMetrics(usage.MetricsSettings{Model: m.known, Tenants: current().Metrics.Tenants})
+	m.metrics = usage.NewMetrics(usage.MetricsSettings{Model: m.versions.known, Tenants: current().Metrics.Tenants})
 	consumers := []usage.Consumer{m.metrics, m.recent, m.window, usage.ConsumerFunc(m.finished)}
 	if at.journal != "" {
 		file, err := os.OpenFile(at.journal, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -80,9 +78,9 @@ func openMeters(at place, admin envoy.Admin, current func() *config.Config) (*me
 	}
 	m.service = usage.New(usage.Settings{
 		Decoder: usage.Decoder{
-			Name:       m.sharedName,
-			Understood: m.understood,
-			Prices:     func() usage.Prices { return m.prices.Load() },
+			Name:       m.versions.sharedName,
+			Understood: m.versions.understood,
+			Prices:     m.versions.pricesOf,
 		},
 		Consumers: consumers,
 		Attempt:   m.attempted,
@@ -101,61 +99,10 @@ func openMeters(at place, admin envoy.Admin, current func() *config.Config) (*me
 	return m, nil
 }
 
-// known says that a model's name may be a label: it is configured, or has a price.
-func (m *meters) known(name string) bool {
-	if _, there := m.config().Models[name]; there {
-		return true
-	}
-	return m.prices.Load().Lists(name)
-}
-
-// sharedName is the name by which all providers of an entry are asked for it.
-func (m *meters) sharedName(entry, asked string) string {
-	name := m.entry(entry).name
-	if stem, isPattern := strings.CutSuffix(entry, "*"); isPattern {
-		name = strings.Replace(name, "*", strings.TrimPrefix(asked, stem), 1)
-	}
-	return name
-}
-
-// understood says that an entry's bodies are read.
-func (m *meters) understood(entry string) bool { return m.entry(entry).understood }
-
-// entries is what is asked of a configuration's entries for each request, each of them
-// worked out once.
-type entries struct {
-	of    *config.Config
-	known sync.Map // entryFacts by name
-}
-
-type entryFacts struct {
-	name       string // that all providers share; empty: they do not
-	understood bool
-}
-
-func (m *meters) entry(name string) entryFacts {
-	cfg := m.config()
-	all := m.entries.Load()
-	if all == nil || all.of != cfg {
-		all = &entries{of: cfg}
-		m.entries.Store(all)
-	}
-	if known, ok := all.known.Load(name); ok {
-		return known.(entryFacts) //nolint:forcetypeassert // nothing else is put in
-	}
-	its := cfg.Models[name]
-	if its == nil { // names that are not configured are not remembered
-		return entryFacts{}
-	}
-	shared, _ := config.SharedName(name, its.UsableRoute(cfg.Providers))
-	facts := entryFacts{name: shared, understood: its.Understood(name, cfg.Providers)}
-	all.known.Store(name, facts)
-	return facts
-}
-
-// adopt makes a configuration's prices the current ones.
+// adopt makes a configuration and its prices the current ones.
 func (m *meters) adopt(cfg *config.Config, table *price.Table) {
 	m.prices.Store(table)
+	m.versions.add(newVersion(cfg, table))
 	m.metrics.Configured(cfg.Version, time.Now())
 }
 

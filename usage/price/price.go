@@ -135,6 +135,3 @@ func candidates(vendor, model string) []string {
 	}
 	return all
 }
-
-// Lists says that the table has a model of this name, whoever sells it.
-func (t *Table) Lists(model string) bool { return t.listed[model] }
