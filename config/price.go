@@ -8,9 +8,10 @@ import (
 // Price is what a model's tokens cost, over the table that Postern has: in US dollars
 // per million tokens. What is left out is not known.
 type Price struct {
-	Input  Amount `json:"input,omitempty" yaml:"input,omitempty" jsonschema_description:"US dollars per million input tokens."`
-	Cached Amount `json:"cached,omitempty" yaml:"cached,omitempty" jsonschema_description:"Of input tokens that the provider had in its cache; unset: not known."`
-	Output Amount `json:"output,omitempty" yaml:"output,omitempty" jsonschema_description:"US dollars per million output tokens; '-' for a model that has none, as embeddings."`
+	Input   Amount `json:"input,omitempty" yaml:"input,omitempty" jsonschema_description:"US dollars per million input tokens."`
+	Cached  Amount `json:"cached,omitempty" yaml:"cached,omitempty" jsonschema_description:"Of input tokens that the provider had in its cache; unset: not known."`
+	Written Amount `json:"written,omitempty" yaml:"written,omitempty" jsonschema_description:"Of input tokens that the provider put into its cache; unset: guessed, a quarter more than input."`
+	Output  Amount `json:"output,omitempty" yaml:"output,omitempty" jsonschema_description:"US dollars per million output tokens; '-' for a model that has none, as embeddings."`
 }
 
 // Amount is a decimal number as it was written: no float comes between.

@@ -196,7 +196,7 @@ func (w *world) cost(at key, tokens price.Tokens) float64 {
 	if w.prices == nil {
 		return math.NaN()
 	}
-	amount, known := w.prices.Cost(at.provider, at.model, tokens)
+	amount, known, _ := w.prices.Cost(at.provider, at.model, tokens)
 	if !known {
 		return math.NaN()
 	}

@@ -76,6 +76,16 @@ func TestTokens(t *testing.T) {
 		"total only":          {[]func(*data.HTTPAccessLogEntry){usageIs(t, map[string]any{"total": 1010})}, Tokens{Input: estimated(1000), Output: estimated(10)}},
 		"total too small":     {[]func(*data.HTTPAccessLogEntry){usageIs(t, map[string]any{"input": 40, "total": 10})}, Tokens{Input: exact(40), Output: estimated(200)}},
 		"cached beyond input": {[]func(*data.HTTPAccessLogEntry){usageIs(t, map[string]any{"input": 4, "output": 4, "cached": 5, "reasoning": 5})}, Tokens{Input: exact(4), Output: exact(4)}},
+		"written": {[]func(*data.HTTPAccessLogEntry){usageIs(t, map[string]any{"input": 40, "output": 4, "cached": 30, "written": 10})},
+			Tokens{Input: exact(40), Output: exact(4), Cached: exact(30), Written: exact(10)}},
+		"written beyond input": {[]func(*data.HTTPAccessLogEntry){usageIs(t, map[string]any{"input": 40, "output": 4, "cached": 30, "written": 11})},
+			Tokens{Input: exact(40), Output: exact(4), Cached: exact(30)}},
+		"written, in OpenAI's words": {[]func(*data.HTTPAccessLogEntry){usageIs(t, map[string]any{
+			"raw": `{"prompt_tokens":40,"completion_tokens":4,"total_tokens":44,"prompt_tokens_details":{"cached_tokens":30,"cache_write_tokens":10}}`,
+		})}, Tokens{Input: exact(40), Output: exact(4), Cached: exact(30), Written: exact(10)}},
+		"written, of a response": {[]func(*data.HTTPAccessLogEntry){usageIs(t, map[string]any{
+			"raw": `{"input_tokens":40,"output_tokens":4,"input_tokens_details":{"cached_tokens":30,"cache_write_tokens":10}}`,
+		})}, Tokens{Input: exact(40), Output: exact(4), Cached: exact(30), Written: exact(10)}},
 		"null": {[]func(*data.HTTPAccessLogEntry){func(e *data.HTTPAccessLogEntry) {
 			e.CommonProperties.Metadata.FilterMetadata[MetadataUsage] = nil
 		}}, Tokens{Input: estimated(1000), Output: estimated(200)}},
@@ -93,7 +103,12 @@ func TestCosts(t *testing.T) {
 		change []func(*data.HTTPAccessLogEntry)
 		want   Cost
 	}{
-		"estimated":     {[]func(*data.HTTPAccessLogEntry){noUsage}, Cost{Amount: 1000*150_000 + 200*600_000, Known: true, Estimated: true}},
+		"estimated": {[]func(*data.HTTPAccessLogEntry){noUsage}, Cost{Amount: 1000*150_000 + 200*600_000, Known: true, Estimated: true}},
+		"written": {[]func(*data.HTTPAccessLogEntry){at("provider/bedrock=global.anthropic.claude-haiku-4-5-20251001-v1:0"),
+			usageIs(t, map[string]any{"input": 100, "output": 1, "cached": 30, "written": 50})},
+			Cost{Amount: 20*1_000_000 + 30*100_000 + 50*1_250_000 + 5_000_000, Known: true}},
+		"written, at a price that nobody knows": {[]func(*data.HTTPAccessLogEntry){usageIs(t, map[string]any{"input": 8, "output": 0, "written": 8})},
+			Cost{Amount: 8 * 187_500, Known: true, Estimated: true}},
 		"never left":    {[]func(*data.HTTPAccessLogEntry){neverLeft("no_healthy_upstream")}, Cost{Known: true}},
 		"unknown model": {[]func(*data.HTTPAccessLogEntry){at("provider/openai=their-own")}, Cost{}},
 		"nothing done":  {[]func(*data.HTTPAccessLogEntry){refusedAtTheDoor(429, "local_rate_limited")}, Cost{Known: true}},
@@ -216,7 +231,7 @@ func TestAnAttempt(t *testing.T) {
 	assert.EqualValues(t, 13, a.BytesOut, "the request")
 
 	r := Request{Asked: "gpt", Provider: "aws", Model: "bpt", found: nothing, Endpoint: Chat, Attempts: []Attempt{
-		{Model: "b*", pattern: "g*", found: nothing}, {found: found{3, 4, -1, -1, -1}},
+		{Model: "b*", pattern: "g*", found: nothing}, {found: found{3, 4, -1, -1, -1, -1}},
 	}}
 	d.Finish(&r)
 	assert.Equal(t, "bpt", r.Attempts[0].Model)

@@ -127,7 +127,8 @@ type attemptView struct {
 type tokensView struct {
 	Input     *int64 `json:"input"`
 	Output    *int64 `json:"output"`
-	Cached    *int64 `json:"cached"`
+	Cached    *int64 `json:"cached"`  // read from the provider's cache
+	Written   *int64 `json:"written"` // put there
 	Reasoning *int64 `json:"reasoning"`
 	Estimated bool   `json:"estimated"`
 }
@@ -140,7 +141,7 @@ func (r *Request) view() requestView {
 		FirstByte: r.FirstByte.Seconds(), Duration: r.Duration.Seconds(), BytesIn: r.BytesIn, BytesOut: r.BytesOut,
 		Tokens: tokensView{
 			Input: r.Tokens.Input.view(), Output: r.Tokens.Output.view(),
-			Cached: r.Tokens.Cached.view(), Reasoning: r.Tokens.Reasoning.view(), Estimated: r.Tokens.Estimated(),
+			Cached: r.Tokens.Cached.view(), Written: r.Tokens.Written.view(), Reasoning: r.Tokens.Reasoning.view(), Estimated: r.Tokens.Estimated(),
 		},
 		Estimated: r.Cost.Estimated, Config: r.Config, Attempts: []attemptView{}, Partial: r.Partial,
 	}

@@ -20,7 +20,7 @@ type handles struct {
 	requests, aborts, partial, costUnknown     prometheus.Counter
 	duration, firstByte, operation, firstToken prometheus.Observer
 	tokenUsage                                 [2]prometheus.Observer   // input, output
-	tokens                                     [4][3]prometheus.Counter // as counted, by source
+	tokens                                     [5][3]prometheus.Counter // as counted, by source
 	cost                                       [3]prometheus.Counter    // by source
 }
 

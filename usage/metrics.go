@@ -337,10 +337,10 @@ func charged(r *Request) [2]part {
 	return [2]part{{"input", r.Tokens.Input}, {"output", r.Tokens.Output}}
 }
 
-// counted are all numbers; cached is also in input, and reasoning in output.
-func counted(r *Request) [4]part {
+// counted are all numbers; cached and written are also in input, and reasoning in output.
+func counted(r *Request) [5]part {
 	t := r.Tokens
-	return [4]part{{"input", t.Input}, {"output", t.Output}, {"cached", t.Cached}, {"reasoning", t.Reasoning}}
+	return [5]part{{"input", t.Input}, {"output", t.Output}, {"cached", t.Cached}, {"written", t.Written}, {"reasoning", t.Reasoning}}
 }
 
 func (c Cost) source() Source {

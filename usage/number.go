@@ -50,6 +50,7 @@ func (to *said) found() found {
 		output:    to.output.tokens(),
 		total:     to.total.tokens(),
 		cached:    to.cached.tokens(),
+		written:   to.written.tokens(),
 		reasoning: to.reasoning.tokens(),
 	}
 }
@@ -61,6 +62,7 @@ var rawFields = [...]struct{ name, part string }{
 	{"completion_tokens", ""}, {"output_tokens", ""},
 	{"prompt_tokens_details", "cached_tokens"}, {"input_tokens_details", "cached_tokens"},
 	{"completion_tokens_details", "reasoning_tokens"}, {"output_tokens_details", "reasoning_tokens"},
+	{"prompt_tokens_details", "cache_write_tokens"}, {"input_tokens_details", "cache_write_tokens"},
 	{"total_tokens", ""},
 }
 
@@ -88,7 +90,7 @@ func readRaw(text string) found {
 		}
 		return -1
 	}
-	return found{input: either(0), output: either(2), cached: either(4), reasoning: either(6), total: either(8)}
+	return found{input: either(0), output: either(2), cached: either(4), reasoning: either(6), written: either(8), total: either(10)}
 }
 
 // rawNumber is a value, or its part, if it is a number that can be believed; else -1.

@@ -40,7 +40,7 @@ func TestAKeySeesItsOwnRequest(t *testing.T) {
 		"model": "gpt-4o-mini", "provider": "openai", "provider_model": "gpt-4o-mini-2024-07-18",
 		"status": 200., "blame": "none", "aborted": false, "first_byte_seconds": 0.3, "duration_seconds": 1.2,
 		"bytes_in": 4000., "bytes_out": 800., "cost_usd": "0.00018", "cost_estimated": false, "config": "abcdef012345",
-		"tokens":   map[string]any{"input": 1000., "output": 100., "cached": 400., "reasoning": 0., "estimated": false},
+		"tokens":   map[string]any{"input": 1000., "output": 100., "cached": 400., "written": nil, "reasoning": 0., "estimated": false},
 		"attempts": []any{map[string]any{"provider": "openai", "model": "gpt-4o-mini", "status": 200., "duration_seconds": 0., "logged": true}},
 	}, body)
 }
@@ -51,7 +51,7 @@ func TestWhatIsNotKnownIsNull(t *testing.T) {
 	_, body := ask(t, s, "GET", "/v1/usage/a", "k1")
 	assert.Nil(t, body["cost_usd"])
 	assert.Contains(t, body, "cost_usd")
-	assert.Equal(t, map[string]any{"input": 3., "output": 200., "cached": nil, "reasoning": nil, "estimated": true}, body["tokens"])
+	assert.Equal(t, map[string]any{"input": 3., "output": 200., "cached": nil, "written": nil, "reasoning": nil, "estimated": true}, body["tokens"])
 }
 
 func TestNobodySeesAnothersRequest(t *testing.T) {
@@ -91,8 +91,8 @@ func TestSumsOfAKey(t *testing.T) {
 	require.Equal(t, 200, status)
 	assert.Equal(t, map[string]any{
 		"object": "usage", "since": "2026-08-21T12:00:00Z", "requests": 4., "errors": 1.,
-		"tokens":                 map[string]any{"input": 2000., "output": 200., "cached": 800., "reasoning": 0.},
-		"estimated_tokens":       map[string]any{"input": 1000., "output": 200., "cached": 0., "reasoning": 0.},
+		"tokens":                 map[string]any{"input": 2000., "output": 200., "cached": 800., "written": 0., "reasoning": 0.},
+		"estimated_tokens":       map[string]any{"input": 1000., "output": 200., "cached": 0., "written": 0., "reasoning": 0.},
 		"unknown_token_requests": 0., "cost_usd": "0.00045", "estimated_cost_usd": "0.00027", "unknown_cost_requests": 1.,
 	}, body)
 }

@@ -26,6 +26,7 @@ type TokenSums struct {
 	Input     int64 `json:"input"`
 	Output    int64 `json:"output"`
 	Cached    int64 `json:"cached"`
+	Written   int64 `json:"written"`
 	Reasoning int64 `json:"reasoning"`
 }
 
@@ -37,6 +38,7 @@ func (s *Sums) add(r *Request) {
 	r.Tokens.Input.into(&s.Exact.Input, &s.Estimated.Input)
 	r.Tokens.Output.into(&s.Exact.Output, &s.Estimated.Output)
 	r.Tokens.Cached.into(&s.Exact.Cached, &s.Estimated.Cached)
+	r.Tokens.Written.into(&s.Exact.Written, &s.Estimated.Written)
 	r.Tokens.Reasoning.into(&s.Exact.Reasoning, &s.Estimated.Reasoning)
 	if r.Tokens.Input.Source == Unknown || r.Tokens.Output.Source == Unknown {
 		s.Unknown++

@@ -23,10 +23,11 @@ type Count struct {
 	Source Source
 }
 
-// Tokens are a request's. Cached is a part of Input and Reasoning of Output; both are
-// unknown, never 0, if the provider did not say them.
+// Tokens are a request's. Cached (read from the provider's cache) and Written (put there)
+// are parts of Input and Reasoning is one of Output; they are unknown, never 0, if the
+// provider did not say them.
 type Tokens struct {
-	Input, Output, Cached, Reasoning Count
+	Input, Output, Cached, Written, Reasoning Count
 }
 
 // Estimated says that one of the numbers that are charged is not the provider's own.
@@ -92,10 +93,10 @@ func estimate(r *Request) Tokens {
 // found are the numbers of a provider's usage object; each is -1 if it is missing or
 // cannot be believed.
 type found struct {
-	input, output, total, cached, reasoning int64
+	input, output, total, cached, written, reasoning int64
 }
 
-var nothing = found{-1, -1, -1, -1, -1}
+var nothing = found{-1, -1, -1, -1, -1, -1}
 
 // any says that enough was found to know something of what is charged.
 func (f found) any() bool { return f.input >= 0 || f.output >= 0 || f.total >= 0 }
@@ -123,6 +124,9 @@ func (f found) tokens(r *Request, guess Tokens) Tokens {
 	if f.cached >= 0 && f.cached <= t.Input.N {
 		t.Cached = Count{N: f.cached, Source: Exact}
 	}
+	if f.written >= 0 && f.written <= t.Input.N-t.Cached.N {
+		t.Written = Count{N: f.written, Source: Exact}
+	}
 	if f.reasoning >= 0 && f.reasoning <= t.Output.N {
 		t.Reasoning = Count{N: f.reasoning, Source: Exact}
 	}
@@ -142,7 +146,7 @@ func (f found) completed() found {
 
 // Prices is where costs come from; *price.Table is one.
 type Prices interface {
-	Cost(provider, model string, used price.Tokens) (amount price.Money, known bool)
+	Cost(provider, model string, used price.Tokens) (amount price.Money, known, guessed bool)
 }
 
 // cost is what a request cost. One that no provider worked on cost nothing, which is
@@ -158,11 +162,11 @@ func cost(prices Prices, r *Request) Cost {
 	if prices == nil {
 		return Cost{}
 	}
-	amount, known := prices.Cost(r.Provider, r.Model, price.Tokens{
-		Input: t.Input.N, Cached: t.Cached.N, Output: t.Output.N,
+	amount, known, guessed := prices.Cost(r.Provider, r.Model, price.Tokens{
+		Input: t.Input.N, Cached: t.Cached.N, Written: t.Written.N, Output: t.Output.N,
 	})
 	if !known {
 		return Cost{}
 	}
-	return Cost{Amount: amount, Known: true, Estimated: t.Estimated()}
+	return Cost{Amount: amount, Known: true, Estimated: t.Estimated() || guessed}
 }

@@ -105,7 +105,7 @@ type Attempt struct {
 type Cost struct {
 	Amount    price.Money
 	Known     bool // false: the price or the tokens are not known, and Amount is 0
-	Estimated bool // some of its tokens were
+	Estimated bool // some of its tokens were, or the price of those that were written to a cache
 }
 
 // Consumer takes finished requests, each once, from several goroutines. It must not

@@ -57,9 +57,9 @@ const (
 
 // said is what the provider said that it used: its own words, or the numbers by name.
 type said struct {
-	raw                                     value
-	input, output, total, cached, reasoning value
-	model, failed                           value
+	raw                                              value
+	input, output, total, cached, written, reasoning value
+	model, failed                                    value
 }
 
 // value is one value of metadata: a text, a number, or anything else, which is none.
@@ -352,6 +352,8 @@ func (to *said) place(name string) *value {
 		return &to.total
 	case "cached":
 		return &to.cached
+	case "written":
+		return &to.written
 	case "reasoning":
 		return &to.reasoning
 	case "model":

@@ -124,11 +124,11 @@ func TestATextThatIsNoUTF8CostsNobodyElse(t *testing.T) {
 
 func TestUsageAsTheAPISaysIt(t *testing.T) {
 	for text, want := range map[string]found{
-		`{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":5}}`: {9, 12, 21, 4, 5},
-		`{"input_tokens":9,"output_tokens":12,"total_tokens":21,"input_tokens_details":{"cached_tokens":0},"output_tokens_details":{"reasoning_tokens":1}}`:           {9, 12, 21, 0, 1},
-		`{"prompt_tokens":9,"total_tokens":9}`:                              {9, -1, 9, -1, -1},
+		`{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":5}}`: {9, 12, 21, 4, -1, 5},
+		`{"input_tokens":9,"output_tokens":12,"total_tokens":21,"input_tokens_details":{"cached_tokens":0},"output_tokens_details":{"reasoning_tokens":1}}`:           {9, 12, 21, 0, -1, 1},
+		`{"prompt_tokens":9,"total_tokens":9}`:                              {9, -1, 9, -1, -1, -1},
 		`{"prompt_tokens":-9,"completion_tokens":1e300,"total_tokens":"x"}`: nothing,
-		`{"prompt_tokens":"9","completion_tokens":null,"total_tokens":[1]}`: {9, -1, -1, -1, -1},
+		`{"prompt_tokens":"9","completion_tokens":null,"total_tokens":[1]}`: {9, -1, -1, -1, -1, -1},
 		`{"prompt_tokens":1.5}`:                                             nothing, `{`: nothing, ``: nothing, `[]`: nothing, `{}`: nothing,
 	} {
 		assert.Equal(t, want, readRaw(text), text)

@@ -116,7 +116,9 @@ func prices(cfg *config.Config) (*price.Table, error) {
 		}
 	}
 	for model, p := range cfg.Prices {
-		settings.Quotes[model] = price.Quote{Input: string(p.Input), Cached: string(p.Cached), Output: string(p.Output)}
+		settings.Quotes[model] = price.Quote{
+			Input: string(p.Input), Cached: string(p.Cached), Written: string(p.Written), Output: string(p.Output),
+		}
 	}
 	return price.Load(settings)
 }

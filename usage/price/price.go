@@ -20,13 +20,19 @@ import (
 type Quote struct {
 	Input  string
 	Cached string // input tokens that the provider had in its cache
-	Output string
-	UpTo   int64 // holds for prompts of at most so many tokens; 0: for all
+	// Written are input tokens that it put there. Where this is not known, a quarter
+	// more than Input is a guess: most who charge them ask that.
+	Written string
+	Output  string
+	UpTo    int64 // holds for prompts of at most so many tokens; 0: for all
+	// Regional is what all of it costs more, in percent, where the answer is made in a
+	// region: Bedrock's names but those that begin with "global.".
+	Regional int64
 }
 
-// Tokens are what a request used. Cached is a part of Input.
+// Tokens are what a request used. Cached and Written are parts of Input.
 type Tokens struct {
-	Input, Cached, Output int64
+	Input, Cached, Written, Output int64
 }
 
 // Settings are what a configuration says of prices.
@@ -54,41 +60,50 @@ type name struct{ vendor, model string }
 // dated is the suffix of a pinned OpenAI model: gpt-4o-mini-2024-07-18.
 var dated = regexp.MustCompile(`-20[0-9]{2}-[0-9]{2}-[0-9]{2}$`)
 
+// global is the prefix of Bedrock's profiles that answer anywhere.
+const global = "global."
+
 // regions are the prefixes of Bedrock's cross-region profiles, which cost what the
-// model costs. Others (us-gov.) have prices of their own.
-var regions = []string{"us.", "eu.", "global."}
+// model costs, see Quote.Regional. Others (us-gov.) have prices of their own.
+var regions = []string{"us.", "eu.", global}
 
 // Cost is what the tokens cost at a configured provider under its own name for the
-// model; known is false if that cannot be said for all of them.
-func (t *Table) Cost(provider, model string, used Tokens) (amount Money, known bool) {
-	if used.Input < 0 || used.Output < 0 || used.Cached < 0 || used.Cached > used.Input {
-		return 0, false
+// model; known is false if that cannot be said for all of them, and guessed is true where
+// it rests on a rate that is not known (Quote.Written).
+func (t *Table) Cost(provider, model string, used Tokens) (amount Money, known, guessed bool) {
+	if used.Input < 0 || used.Output < 0 || used.Cached < 0 || used.Written < 0 ||
+		used.Cached > used.Input || used.Written > used.Input-used.Cached {
+		return 0, false, false
 	}
 	if t.free[provider] {
-		return 0, true
+		return 0, true, false
 	}
 	found, ok := t.find(provider, model)
 	if !ok || found.upTo > 0 && used.Input > found.upTo {
-		return 0, false
+		return 0, false, false
+	}
+	if guessed = used.Written > 0 && !found.written.known; guessed {
+		found.written = rate{each: found.input.each + (found.input.each+3)/4, known: found.input.known}
 	}
 	for _, part := range []struct {
 		of     rate
 		tokens int64
 	}{
-		{found.input, used.Input - used.Cached}, {found.cached, used.Cached}, {found.output, used.Output},
+		{found.input, used.Input - used.Cached - used.Written}, {found.cached, used.Cached},
+		{found.written, used.Written}, {found.output, used.Output},
 	} {
 		if part.tokens == 0 {
 			continue
 		}
 		cost, fits := part.of.each.times(part.tokens)
 		if !part.of.known || !fits {
-			return 0, false
+			return 0, false, false
 		}
 		if amount = amount.Plus(cost); amount == maxMoney {
-			return 0, false
+			return 0, false, false
 		}
 	}
-	return amount, true
+	return amount, true, guessed
 }
 
 // Known says that the table has a price for the model.
@@ -112,6 +127,9 @@ func (t *Table) find(provider, model string) (rates, bool) {
 	for _, candidate := range candidates(vendor, model) {
 		for _, whose := range []string{provider, vendor} {
 			if found, ok := t.rates[name{whose, candidate}]; ok {
+				if vendor == bedrock && !strings.HasPrefix(model, global) {
+					found = found.dearer()
+				}
 				return found, true
 			}
 		}

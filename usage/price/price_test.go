@@ -39,7 +39,13 @@ func TestCost(t *testing.T) {
 		"no date at all":              {"openai", "gpt-4o-2024", Tokens{Input: 1000}, ""},
 		"only the end is a date":      {"openai", "gpt-4o-2024-05-13-x", Tokens{Input: 1}, ""},
 		"fine-tuned":                  {"openai", "ft:gpt-4o-mini-2024-07-18:org::id", Tokens{Input: 1}, ""},
-		"region":                      {"bedrock", "us.anthropic.claude-haiku-4-5-20251001-v1:0", Tokens{Input: 10, Output: 1}, "0.000015 USD"},
+		"region":                      {"bedrock", "us.anthropic.claude-haiku-4-5-20251001-v1:0", Tokens{Input: 10, Output: 1}, "0.0000165 USD"},
+		"anywhere":                    {"bedrock", "global.anthropic.claude-haiku-4-5-20251001-v1:0", Tokens{Input: 10, Output: 1}, "0.000015 USD"},
+		"in one region":               {"bedrock", "anthropic.claude-haiku-4-5-20251001-v1:0", Tokens{Input: 10, Cached: 5, Output: 1}, "0.00001155 USD"},
+		"a region of an older model":  {"bedrock", "us.anthropic.claude-3-5-haiku-20241022-v1:0", Tokens{Input: 10}, "0.000008 USD"},
+		"written to the cache":        {"bedrock", "global.anthropic.claude-haiku-4-5-20251001-v1:0", Tokens{Input: 100, Cached: 30, Written: 50}, "0.0000855 USD"},
+		"written, rate not known":     {"openai", "gpt-4o", Tokens{Input: 100, Written: 100}, "0.0003125 USD"},
+		"more written than input":     {"openai", "gpt-4o", Tokens{Input: 10, Cached: 5, Written: 6}, ""},
 		"region with its own":         {"bedrock", "us-gov.anthropic.claude-haiku-4-5-20251001-v1:0", Tokens{Input: 10}, ""},
 		"mapped provider":             {"aws", "meta.llama3-3-70b-instruct-v1:0", Tokens{Input: 1e6, Output: 1e6}, "1.44 USD"},
 		"another vendor's model":      {"bedrock", "gpt-4o", Tokens{Input: 1}, ""},
@@ -56,14 +62,15 @@ func TestCost(t *testing.T) {
 		"too large":                   {"openai", "gpt-4o", Tokens{Input: math.MaxInt64}, ""},
 		"sum too large":               {"openai", "gpt-4", Tokens{Input: math.MaxInt64 / 30_000_000, Output: math.MaxInt64 / 60_000_000}, ""},
 		"a long prompt":               {"bedrock", "anthropic.claude-sonnet-4-6", Tokens{Input: 200_001}, ""},
-		"a prompt that is just short": {"bedrock", "anthropic.claude-sonnet-4-6", Tokens{Input: 200_000}, "0.6 USD"},
+		"a prompt that is just short": {"bedrock", "global.anthropic.claude-sonnet-4-6", Tokens{Input: 200_000}, "0.6 USD"},
 		"configured over the table":   {"eu", "gpt-4o-mini", Tokens{Input: 1000, Output: 1000}, "0.001 USD"},
 		"and for a date":              {"eu", "gpt-4o-mini-2024-07-18", Tokens{Input: 1000, Output: 1000}, "0.001 USD"},
 		"configured leaves others":    {"eu", "gpt-4o", Tokens{Input: 1000}, "0.0025 USD"},
 		"free, because said so":       {"mine", "llama", Tokens{Input: 1000, Output: 9}, "0 USD"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			amount, known := table.Cost(test.provider, test.model, test.used)
+			amount, known, guessed := table.Cost(test.provider, test.model, test.used)
+			assert.Equal(t, name == "written, rate not known", guessed)
 			require.Equal(t, test.want != "", known)
 			if known {
 				assert.Equal(t, test.want, amount.String())
@@ -86,6 +93,9 @@ func TestTheTableIsSane(t *testing.T) {
 		if parsed.cached.known {
 			assert.LessOrEqual(t, parsed.cached.each, parsed.input.each, key)
 		}
+		if parsed.written.known {
+			assert.Greater(t, parsed.written.each, parsed.input.each, key)
+		}
 		if parsed.output.known {
 			assert.GreaterOrEqual(t, parsed.output.each, parsed.input.each, key)
 		} else {
@@ -102,21 +112,23 @@ func TestTheTableIsSane(t *testing.T) {
 }
 
 func TestABadTableIsRefusedWithAllItsFaults(t *testing.T) {
-	head := "vendor,model,input,cached,output,up_to\n"
+	head := "vendor,model,input,cached,written,output,up_to,regional\n"
 	for name, test := range map[string]struct{ text, want string }{
-		"twice":           {head + "openai,a,1,,2,\nopenai,a,3,,4,", "openai/a stands twice"},
-		"both faults":     {head + "openai,a,0,,2,\nother,b,1,,2,", "is free\nthe price table: other/b is of an unknown vendor"},
-		"cached is dear":  {head + "openai,a,1,2,2,", "dearer"},
-		"free output":     {head + "openai,a,1,,0,", "is free"},
-		"nothing":         {head + "openai,a,,,2,", "needs an input price"},
-		"no output":       {head + "openai,a,1,,,", "has no output price"},
-		"cents":           {head + "openai,a,6000,,,", "output"},
-		"another unit":    {head + "openai,a,6000,,1,", "above 1000"},
-		"negative":        {head + "openai,a,-1,,1,", "must be dollars"},
-		"exponent":        {head + "openai,a,1e3,,1,", "must be dollars"},
-		"too fine":        {head + "openai,a,0.1234567,,1,", "must be dollars"},
-		"limit":           {head + "openai,a,1,,1,0", "odd limit"},
-		"other columns":   {"a,b,c,d,e,f\n", "other columns"},
+		"twice":           {head + "openai,a,1,,,2,,\nopenai,a,3,,,4,,", "openai/a stands twice"},
+		"both faults":     {head + "openai,a,0,,,2,,\nother,b,1,,,2,,", "is free\nthe price table: other/b is of an unknown vendor"},
+		"cached is dear":  {head + "openai,a,1,2,,2,,", "dearer"},
+		"free output":     {head + "openai,a,1,,,0,,", "is free"},
+		"nothing":         {head + "openai,a,,,,2,,", "needs an input price"},
+		"no output":       {head + "openai,a,1,,,,,", "has no output price"},
+		"cents":           {head + "openai,a,6000,,,,,", "output"},
+		"another unit":    {head + "openai,a,6000,,,1,,", "above 1000"},
+		"negative":        {head + "openai,a,-1,,,1,,", "must be dollars"},
+		"exponent":        {head + "openai,a,1e3,,,1,,", "must be dollars"},
+		"too fine":        {head + "openai,a,0.1234567,,,1,,", "must be dollars"},
+		"limit":           {head + "openai,a,1,,,1,0,", "odd limit"},
+		"share":           {head + "openai,a,1,,,1,,101", "odd share"},
+		"free to write":   {head + "openai,a,1,,0,1,,", "is free"},
+		"other columns":   {"a,b,c,d,e,f,g,h\n", "other columns"},
 		"missing columns": {head + "openai,a,1", "wrong number of fields"},
 		"empty":           {"", "other columns"},
 	} {

@@ -33,8 +33,16 @@ var embedded []byte
 
 // rates are the parsed prices of one token.
 type rates struct {
-	input, cached, output rate
-	upTo                  int64
+	input, cached, written, output rate
+	upTo, regional                 int64
+}
+
+// dearer are the rates in a region.
+func (r rates) dearer() rates {
+	for _, one := range []*rate{&r.input, &r.cached, &r.written, &r.output} {
+		one.each += one.each * Money(r.regional) / 100
+	}
+	return r
 }
 
 type rate struct {
@@ -92,7 +100,7 @@ func (q Quote) parse() (rates, error) {
 	for _, part := range []struct {
 		text string
 		into *rate
-	}{{q.Input, &parsed.input}, {q.Cached, &parsed.cached}, {q.Output, &parsed.output}} {
+	}{{q.Input, &parsed.input}, {q.Cached, &parsed.cached}, {q.Written, &parsed.written}, {q.Output, &parsed.output}} {
 		if part.text == "" || part.text == "-" {
 			continue
 		}
@@ -105,7 +113,7 @@ func (q Quote) parse() (rates, error) {
 		}
 		*part.into = rate{each: each, known: true}
 	}
-	parsed.upTo = q.UpTo
+	parsed.upTo, parsed.regional = q.UpTo, q.Regional
 	switch {
 	case !parsed.input.known:
 		return parsed, errors.New("needs an input price")
@@ -113,11 +121,13 @@ func (q Quote) parse() (rates, error) {
 		return parsed, errors.New("has cached tokens dearer than others")
 	case q.UpTo < 0:
 		return parsed, errors.New("has a negative limit")
+	case q.Regional < 0 || q.Regional > 100:
+		return parsed, errors.New("has an odd share for regions")
 	}
 	return parsed, nil
 }
 
-var columns = []string{"vendor", "model", "input", "cached", "output", "up_to"}
+var columns = []string{"vendor", "model", "input", "cached", "written", "output", "up_to", "regional"}
 
 // parse reads the table's text. A model may stand in it once, and nothing is free.
 func parse(text []byte) (map[string]Quote, error) {
@@ -148,25 +158,29 @@ func parse(text []byte) (map[string]Quote, error) {
 }
 
 func readRow(record []string) (Quote, error) {
-	quote := Quote{Input: record[2], Cached: record[3], Output: record[4]}
+	quote := Quote{Input: record[2], Cached: record[3], Written: record[4], Output: record[5]}
 	if !slices.Contains([]string{openAI, bedrock}, record[0]) {
 		return quote, errors.New("is of an unknown vendor")
 	}
 	if quote.Output == "" {
 		return quote, errors.New("has no output price")
 	}
-	if record[5] != "" {
-		limit, err := strconv.ParseInt(record[5], 10, 64)
-		if err != nil || limit <= 0 {
-			return quote, errors.New("has an odd limit")
+	for i, into := range []*int64{&quote.UpTo, &quote.Regional} {
+		text := record[6+i]
+		if text == "" {
+			continue
 		}
-		quote.UpTo = limit
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n <= 0 {
+			return quote, errors.New("has an odd limit or share")
+		}
+		*into = n
 	}
 	parsed, err := quote.parse()
 	if err != nil {
 		return quote, err
 	}
-	for _, one := range []rate{parsed.input, parsed.cached, parsed.output} {
+	for _, one := range []rate{parsed.input, parsed.cached, parsed.written, parsed.output} {
 		if one.known && one.each == 0 {
 			return quote, errors.New("is free")
 		}
