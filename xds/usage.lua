@@ -9,7 +9,7 @@ local KEEP = 8192     -- bytes of an answer's end that are looked at
 local LONGEST = 2048  -- a usage object that is longer is none
 local LINE = 16384    -- a line of a stream that is longer holds none
 
-local find, sub, match, concat = string.find, string.sub, string.match, table.concat
+local find, sub, gsub, match, concat = string.find, string.sub, string.gsub, string.match, table.concat
 
 -- note keeps the last usage object of a text. Each byte is looked at a few times at
 -- most, whatever the text is.
@@ -72,8 +72,21 @@ local function open(line, blank)
   return #line <= LINE and find(line, '^data:') and not find(line, '^data:%s*%[')
 end
 
+-- extra says that a line is the chunk that a stream has only because usage was asked.
+local function extra(line) return find(line, '"choices"%s*:%s*%[%s*%]') end
+
+-- whole says that the beginning of a line is one JSON object: its line break may come
+-- later, or not at all.
+local function whole(line)
+  if not find(line, '}%s*$') then return false end
+  local bare = gsub(gsub(line, '\\.', ''), '"[^"]*"', '')
+  return not find(bare, '"', 1, true) and find(bare, '^data:%s*%b{}%s*$')
+end
+
 -- strip is tail for a stream, line by line. What is held back is a short line that has
--- not ended, which no client can use yet.
+-- not ended, which no client can use yet. The end of an HTTP/2 answer may come with its
+-- last bytes, and then nothing can be added behind them: a line that breaks off in the
+-- middle of an object is lost there.
 local function strip(handle)
   local held, blank, inside = "", false, false -- inside: the line's beginning went by
   for chunk in handle:bodyChunks() do
@@ -93,8 +106,7 @@ local function strip(handle)
           blank = false
           if used(line) then
             note(handle, line)
-            -- The chunk that a stream has only because usage was asked.
-            if find(line, '"choices"%s*:%s*%[%s*%]') then keep, blank = false, true end
+            if extra(line) then keep, blank = false, true end
           end
         end
         if keep then
@@ -104,7 +116,9 @@ local function strip(handle)
         at = stop + 1
       end
       held = sub(text, at)
-      if held ~= "" and (inside or not open(held, blank)) then
+      local all = held ~= "" and not inside and #held <= LINE and whole(held)
+      if all and used(held) then note(handle, held) end
+      if held ~= "" and (inside or not open(held, blank) or all and not (used(held) and extra(held))) then
         n, inside = n + 1, true
         out[n] = held
         held = ""

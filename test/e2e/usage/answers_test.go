@@ -108,24 +108,28 @@ func TestOddAnswers(t *testing.T) { byEachReader(t, theOddAnswers) }
 
 func theOddAnswers(t *testing.T, h *house) {
 	for i, c := range oddAnswers {
-		h.provider.Next(1, c.how)
-		response, answer, err := h.ask(t, "odd-"+strconv.Itoa(i), "plain", fmt.Sprintf(`,"stream":%t`, c.stream))
-		if !c.broken {
-			require.NoError(t, err, c.name)
-			assert.Equal(t, 200, response.StatusCode, c.name)
-			assert.True(t, bytes.Equal(c.how.Body, answer), "%s: the client gets the provider's bytes", c.name)
+		for _, at := range h.wires() {
+			at.provider.Next(1, c.how)
+			response, answer, err := h.ask(t, "odd-"+strconv.Itoa(i)+at.suffix, "plain"+at.suffix, fmt.Sprintf(`,"stream":%t`, c.stream))
+			if !c.broken {
+				require.NoError(t, err, c.name)
+				assert.Equal(t, 200, response.StatusCode, c.name)
+				assert.True(t, bytes.Equal(c.how.Body, answer), "%s, %s: the client gets the provider's bytes", c.name, at.name)
+			}
 		}
 	}
 	for i, c := range oddAnswers {
-		t.Run(c.name, func(t *testing.T) {
-			record := h.with(t, "odd-"+strconv.Itoa(i), 1)[0]
-			believed(t, record, "input", c.want.input)
-			believed(t, record, "output", c.want.output)
-			estimated := c.want.input < 0 || c.want.output < 0
-			assert.Equal(t, estimated, record.Get("tokens.estimated").Bool(), record.Raw)
-			assert.Equal(t, estimated, record.Get("cost_estimated").Bool(), record.Raw)
-			assert.Equal(t, gjson.String, record.Get("cost_usd").Type, record.Raw)
-		})
+		for _, at := range h.wires() {
+			t.Run(c.name+at.suffix, func(t *testing.T) {
+				record := h.with(t, "odd-"+strconv.Itoa(i)+at.suffix, 1)[0]
+				believed(t, record, "input", c.want.input)
+				believed(t, record, "output", c.want.output)
+				estimated := c.want.input < 0 || c.want.output < 0
+				assert.Equal(t, estimated, record.Get("tokens.estimated").Bool(), record.Raw)
+				assert.Equal(t, estimated, record.Get("cost_estimated").Bool(), record.Raw)
+				assert.Equal(t, gjson.String, record.Get("cost_usd").Type, record.Raw)
+			})
+		}
 	}
 	t.Run("its cost is bounded", h.cost)
 }

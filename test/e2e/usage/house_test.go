@@ -26,28 +26,40 @@ import (
 type house struct {
 	*gate.Gate
 	provider *fake.Server
+	second   *fake.Server // another, with TLS and HTTP/2
 	config   string
+	reader   string // if it was chosen
 	journal  string
 }
 
 // open starts a house. Model "plain" is native, "exact" asks each stream for its usage
-// and takes it out again, and "any-*" is every name that begins so. more goes behind the
-// configuration.
+// and takes it out again, and "any-*" is every name that begins so; plain-2 and exact-2 are
+// at the second provider. more goes behind the configuration.
 func open(t *testing.T, more string, args ...string) *house {
 	t.Helper()
-	h := &house{provider: fake.Start(t, fake.WithBodiesUpTo(256)), journal: filepath.Join(t.TempDir(), "usage.jsonl")}
+	folder := t.TempDir()
+	h := &house{
+		provider: fake.Start(t, fake.WithBodiesUpTo(256)), second: fake.Start(t, fake.WithBodiesUpTo(256), fake.WithTLS(nil)),
+		journal: filepath.Join(folder, "usage.jsonl"),
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "ca.pem"), h.second.CA(), 0o600))
 	h.config = fmt.Sprintf(`
 listen: {address: "{{address}}"}
 providers:
   one: {schema: openai, url: %q}
+  two: {schema: openai, url: %q, ca: "file:%s/ca.pem"}
 models:
   plain: {route: [[{provider: one}]]}
   exact: {route: [[{provider: one}]], usage: exact}
   any-*: {route: [[{provider: one}]]}
+  plain-2: {route: [[{provider: two}]]}
+  exact-2: {route: [[{provider: two}]], usage: exact}
 prices:
   one/plain: {input: 1, output: 3}
   one/exact: {input: 1, output: 3}
-%s`, h.provider.URL()+"/v1", more)
+  two/plain-2: {input: 1, output: 3}
+  two/exact-2: {input: 1, output: 3}
+%s`, h.provider.URL()+"/v1", h.second.URL()+"/v1", folder, more)
 	h.Gate = gate.Start(t, gate.Settings{Config: h.config, Args: append([]string{"--usage-log", h.journal}, args...)})
 	return h
 }
@@ -60,9 +72,23 @@ func byEachReader(t *testing.T, test func(t *testing.T, h *house)) {
 			if name == "module" && reader.Beside(envoytest.Binary(t), envoy.Version) == "" {
 				t.Skip("there is no module: make setup found no C compiler")
 			}
-			test(t, open(t, "", "--reader", name))
+			h := open(t, "", "--reader", name)
+			h.reader = name
+			test(t, h)
 		})
 	}
+}
+
+// wires are the ways in which a provider speaks: the end of an HTTP/2 answer may come with
+// its last bytes, that of an HTTP/1.1 answer never does.
+func (h *house) wires() []wire {
+	return []wire{{name: "HTTP/1.1", provider: h.provider}, {name: "HTTP/2", provider: h.second, suffix: "-2"}}
+}
+
+type wire struct {
+	name     string
+	provider *fake.Server
+	suffix   string // of the models there
 }
 
 // lines are the usage log's.

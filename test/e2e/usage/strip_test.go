@@ -25,6 +25,13 @@ func eventsWith(last string) []byte {
 		last + "data: [DONE]\n\n")
 }
 
+// Streams that break off, in ways that look like a line's end.
+const (
+	half   = `data: {"id":"c","cho`
+	inText = `data: {"id":"c","choices":[{"delta":{"content":"a } and a {"}}`
+	braces = `data: {"id":"c","choices":[{"delta":{"content":"\"{{"}}]}`
+)
+
 func crlf(text []byte) []byte { return bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")) }
 
 // TestTheExtraChunkIsTakenOut compares what a client gets of a stream whose usage it did
@@ -41,6 +48,7 @@ func theExtraChunk(t *testing.T, h *house) {
 		sent, want []byte
 		bytes      bool
 		unknown    bool
+		lost       string // what the script loses over HTTP/2: a line that is no whole JSON
 	}{
 		{name: "as it comes", sent: eventsWith(usageChunk), want: eventsWith("")},
 		{name: "byte by byte", sent: eventsWith(usageChunk), want: eventsWith(""), bytes: true},
@@ -50,25 +58,34 @@ func theExtraChunk(t *testing.T, h *house) {
 		{name: "in the last words", sent: eventsWith(merged), want: eventsWith(merged)},
 		{name: "no chunk at all", sent: eventsWith(""), want: eventsWith(""), unknown: true},
 		{name: "no last line break", sent: bytes.TrimRight(eventsWith(usageChunk), "\n"), want: bytes.TrimRight(eventsWith(""), "\n")},
-		{name: "broken off in a line", sent: []byte("data: {\"id\":\"c\",\"cho"), want: []byte("data: {\"id\":\"c\",\"cho"), unknown: true},
+		{name: "no [DONE] and no last line break", sent: bytes.TrimSuffix(eventsWith(""), []byte("\n\ndata: [DONE]\n\n")), want: bytes.TrimSuffix(eventsWith(""), []byte("\n\ndata: [DONE]\n\n")), unknown: true},
+		{name: "the words end with a brace", sent: []byte(braces), want: []byte(braces), unknown: true},
+		{name: "broken off in a line", sent: []byte(half), want: []byte(half), unknown: true, lost: half},
+		{name: "broken off in a text", sent: []byte(inText), want: []byte(inText), unknown: true, lost: inText},
 		{name: "an error in place of a stream", sent: []byte(`{"error":{"message":"no"}}`), want: []byte(`{"error":{"message":"no"}}`), unknown: true},
 		{name: "a line of 500 KB", sent: eventsWith(long + usageChunk), want: eventsWith(long)},
 		{name: "a line of 5 MB that never ends", sent: bytes.Repeat([]byte("x"), 5<<20), want: bytes.Repeat([]byte("x"), 5<<20), unknown: true},
 		{name: "CR alone", sent: bytes.ReplaceAll(eventsWith(""), []byte("\n"), []byte("\r")), want: bytes.ReplaceAll(eventsWith(""), []byte("\n"), []byte("\r")), unknown: true},
 	} {
-		for _, framing := range []string{"length", "chunks"} {
-			header := eventStream.Clone()
-			if framing == "chunks" {
+		for _, framing := range []string{"length", "chunks", "HTTP/2"} {
+			header, at, want := eventStream.Clone(), h.wires()[0], c.want
+			switch framing {
+			case "chunks":
 				header.Set("Transfer-Encoding", "chunked") // in place of the length
+			case "HTTP/2":
+				at = h.wires()[1]
+				if h.reader == "script" {
+					want = bytes.TrimSuffix(want, []byte(c.lost))
+				}
 			}
-			h.provider.Next(1, fake.Behavior{Header: header, Body: c.sent, ByteByByte: c.bytes})
+			at.provider.Next(1, fake.Behavior{Header: header, Body: c.sent, ByteByByte: c.bytes})
 			id := fmt.Sprintf("strip-%d-%s", i, framing)
 			begun := time.Now()
-			_, answer, err := h.ask(t, id, "exact", `,"stream":true`)
+			_, answer, err := h.ask(t, id, "exact"+at.suffix, `,"stream":true`)
 			require.NoError(t, err, "%s, %s", c.name, framing)
 			assert.Less(t, time.Since(begun), 2*time.Second, "%s, %s", c.name, framing)
-			if !bytes.Equal(c.want, answer) {
-				t.Errorf("%s, %s: %d bytes, not %d: …%q", c.name, framing, len(answer), len(c.want), tail(answer))
+			if !bytes.Equal(want, answer) {
+				t.Errorf("%s, %s: %d bytes, not %d: …%q", c.name, framing, len(answer), len(want), tail(answer))
 			}
 			checks = append(checks, func() {
 				record := h.with(t, id, 1)[0]
@@ -80,6 +97,7 @@ func theExtraChunk(t *testing.T, h *house) {
 			})
 		}
 	}
+	assert.Equal(t, "HTTP/2.0", h.second.Last().Proto)
 	for _, check := range checks {
 		check()
 	}
