@@ -266,7 +266,9 @@ func TestALedgerThatIsDamaged(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, renewed)
 	ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 1}})
-	require.NoError(t, ledger.Err())
+	failed, failures := ledger.Trouble()
+	require.NoError(t, failed)
+	assert.Zero(t, failures)
 	require.NoError(t, ledger.Close())
 	require.NoError(t, ledger.Close())
 	ledger, renewed, err = OpenLedger(name)
@@ -285,11 +287,32 @@ func TestALedgerThatIsDamaged(t *testing.T) {
 }
 
 func TestALedgerSaysThatItCannotWrite(t *testing.T) {
-	ledger, _, err := OpenLedger(filepath.Join(t.TempDir(), "ledger.json"))
+	name := filepath.Join(t.TempDir(), "ledger.json")
+	ledger, _, err := OpenLedger(name)
 	require.NoError(t, err)
+	var told []error
+	ledger.Report(func(err error) { told = append(told, err) })
 	require.NoError(t, ledger.file.Close())
-	ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 1}})
-	assert.Error(t, ledger.Err())
+	for n := range uint64(3) {
+		ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: n + 1}})
+	}
+	failed, failures := ledger.Trouble()
+	require.Error(t, failed)
+	assert.EqualValues(t, 3, failures)
+	require.Len(t, told, 1, "once")
+
+	ledger.file, err = os.OpenFile(name, os.O_RDWR, 0o600)
+	require.NoError(t, err)
+	ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 4}})
+	failed, _ = ledger.Trouble()
+	require.NoError(t, failed)
+	require.Len(t, told, 2)
+	require.NoError(t, told[1])
+	require.NoError(t, ledger.Close())
+	ledger, _, err = OpenLedger(name)
+	require.NoError(t, err)
+	assert.EqualValues(t, 4, ledger.balance.Settled, "nothing is lost by it")
+	require.NoError(t, ledger.Close())
 }
 
 func TestALedgerFitsItsFile(t *testing.T) {

@@ -10,14 +10,22 @@ import (
 // Journal is a Consumer that writes each request as one line of JSON: the record for
 // whoever settles bills or looks for one request among millions. Lines of one batch
 // leave in one write, before the ledger counts them as settled, so that a line is
-// missing only if its entry is missing.
+// missing only if its entry is missing. Where they cannot be written they wait for the
+// next batch, as many as mostWaiting has room for; those beyond it are lost and counted.
 type Journal struct {
 	Out io.Writer
+	// Report is told when writing begins to fail, and with nil when it works again. It
+	// may be nil.
+	Report func(err error)
 
 	mu     sync.Mutex
 	lines  bytes.Buffer
-	failed error
+	lost   uint64
+	writes writes
 }
+
+// mostWaiting is how much waits for a disk that is full, in bytes.
+const mostWaiting = 4 << 20
 
 var _ Consumer = (*Journal)(nil)
 
@@ -45,8 +53,8 @@ func (j *Journal) Consume(r *Request) {
 	})
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err != nil {
-		j.failed = err
+	if err != nil || j.lines.Len()+len(text) >= mostWaiting {
+		j.lost++
 		return
 	}
 	j.lines.Write(text)
@@ -60,13 +68,15 @@ func (j *Journal) Flush() {
 	if j.lines.Len() == 0 {
 		return
 	}
-	_, j.failed = j.Out.Write(j.lines.Bytes())
-	j.lines.Reset()
+	n, err := j.Out.Write(j.lines.Bytes())
+	j.lines.Next(n) // the rest goes on where this ended, in the middle of a line or not
+	j.writes.note(err, j.Report)
 }
 
-// Err is why the last lines could not be written; nil if they were.
-func (j *Journal) Err() error {
+// Trouble is how writing goes: why the last write failed, or nil; how many did; and how
+// many lines are lost for good.
+func (j *Journal) Trouble() (failed error, failures, lost uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.failed
+	return j.writes.failed, j.writes.failures, j.lost
 }

@@ -30,7 +30,8 @@ type Ledger struct {
 	file    *os.File // nil: in memory only
 	balance balance
 	before  balance // at this life's begin
-	failed  error
+	writes  writes
+	report  func(error)
 	padded  [ledgerSize]byte // what is written
 
 	// Of this life: handed out, come, requests of those that came, and dropped
@@ -77,11 +78,19 @@ func (l *Ledger) Close() error {
 	return err
 }
 
-// Err is why the last write failed; nil if it did not.
-func (l *Ledger) Err() error {
+// Trouble is how writing goes: why the last write failed, or nil, and how many did. The
+// next one writes all of it, so nothing is lost unless the process dies before.
+func (l *Ledger) Trouble() (failed error, failures uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.failed
+	return l.writes.failed, l.writes.failures
+}
+
+// Report has f told when writing begins to fail, and with nil when it works again.
+func (l *Ledger) Report(f func(error)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.report = f
 }
 
 // settle takes what was handed out just now, and the joiner's counts of this life.
@@ -115,13 +124,12 @@ func (l *Ledger) write() {
 		return
 	}
 	text, err := json.Marshal(l.balance)
-	if err != nil {
-		l.failed = err
-		return
+	if err == nil {
+		n := copy(l.padded[:], text)
+		for i := n; i < len(l.padded); i++ {
+			l.padded[i] = ' '
+		}
+		_, err = l.file.WriteAt(l.padded[:], 0)
 	}
-	n := copy(l.padded[:], text)
-	for i := n; i < len(l.padded); i++ {
-		l.padded[i] = ' '
-	}
-	_, l.failed = l.file.WriteAt(l.padded[:], 0)
+	l.writes.note(err, l.report)
 }

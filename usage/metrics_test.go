@@ -143,7 +143,7 @@ func TestNamesPassTheLinter(t *testing.T) {
 	}}
 	_, err := envoy.Counters(t.Context())
 	require.NoError(t, err)
-	state := &State{Service: New(Settings{}), Gap: world.meter, InFlight: envoy.InFlight}
+	state := &State{Service: New(Settings{}), Gap: world.meter, Ledger: world.ledger, Journal: &Journal{}, InFlight: envoy.InFlight}
 	require.NoError(t, registry.Register(metrics))
 	require.NoError(t, registry.Register(state))
 	require.NoError(t, registry.Register(envoy))
@@ -160,7 +160,7 @@ func TestNamesPassTheLinter(t *testing.T) {
 	for name, want := range map[string]int{
 		"postern_log_missing_entries": 1, "postern_log_missing_requests": 1, "postern_log_pending_entries": 1,
 		"postern_log_entries_total": 2, "postern_log_odd_entries_total": 3, "postern_requests_in_flight": 1,
-		"postern_log_streams": 1, "postern_envoy_workers": 1,
+		"postern_log_streams": 1, "postern_envoy_workers": 1, "postern_log_write_failures_total": 2, "postern_usage_log_lost_lines_total": 1,
 	} {
 		count, err := testutil.GatherAndCount(registry, name)
 		require.NoError(t, err)

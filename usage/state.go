@@ -8,6 +8,8 @@ import "github.com/prometheus/client_golang/prometheus"
 type State struct {
 	Service *Service
 	Gap     *GapMeter
+	Ledger  *Ledger
+	Journal *Journal
 	// InFlight is the requests that go on now (Envoy's downstream_rq_active); ok is
 	// false while nobody knows.
 	InFlight func() (requests float64, ok bool)
@@ -29,6 +31,10 @@ var (
 		"Entries of the access log that Envoy wrote or dropped and that never came, since the ledger was begun.", nil, nil)
 	descMissingRequests = prometheus.NewDesc("postern_log_missing_requests",
 		"Requests that Envoy completed and that are in no record, since the ledger was begun.", nil, nil)
+	descWrites = prometheus.NewDesc("postern_log_write_failures_total",
+		"Writes of the ledger or the usage log (file) that failed.", []string{"file"}, nil)
+	descLost = prometheus.NewDesc("postern_usage_log_lost_lines_total",
+		"Lines of the usage log that could not be written and are lost.", nil, nil)
 	descInFlight = prometheus.NewDesc("postern_requests_in_flight",
 		"Requests that go on now.", nil, nil)
 )
@@ -36,7 +42,7 @@ var (
 // Describe describes all metrics, also those that are absent now.
 func (s *State) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descEntries, descOdd, descPending, descStreams, descMissing, descMissingRequests, descInFlight,
+		descEntries, descOdd, descPending, descStreams, descMissing, descMissingRequests, descWrites, descLost, descInFlight,
 	} {
 		to <- d
 	}
@@ -65,6 +71,15 @@ func (s *State) Collect(to chan<- prometheus.Metric) {
 			gauge(descMissing, float64(gap.Missing))
 			gauge(descMissingRequests, float64(gap.Requests))
 		}
+	}
+	if s.Ledger != nil {
+		_, failures := s.Ledger.Trouble()
+		counter(descWrites, failures, "ledger")
+	}
+	if s.Journal != nil {
+		_, failures, lost := s.Journal.Trouble()
+		counter(descWrites, failures, "usage_log")
+		counter(descLost, lost)
 	}
 	if s.InFlight != nil {
 		if active, ok := s.InFlight(); ok {

@@ -112,7 +112,7 @@ func open(at place, cfg *config.Config, log *slog.Logger, replicas []string) (*g
 	g.config.Store(cfg)
 	g.plans.Add(extproc.NewPlan(cfg)) // an Envoy that outlived the Postern before this one asks at once
 	g.answers = &answer.Handler{Config: g.config.Load, Created: g.started}
-	if g.meters, err = openMeters(at, envoy.Admin{Socket: g.sockets.admin}, g.config.Load); err != nil {
+	if g.meters, err = openMeters(at, envoy.Admin{Socket: g.sockets.admin}, g.config.Load, log); err != nil {
 		g.close()
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -37,7 +38,8 @@ type meters struct {
 	tracker  *health.Tracker
 	address  string // of the metrics; empty: nobody serves them
 	registry *prometheus.Registry
-	journal  *os.File // nil: nobody asked for one
+	journal  *usage.Journal // nil: nobody asked for one
+	file     *os.File       // of the journal
 
 	config   func() *config.Config
 	prices   atomic.Pointer[price.Table]
@@ -46,11 +48,15 @@ type meters struct {
 }
 
 // openMeters makes them; nothing runs yet.
-func openMeters(at place, admin envoy.Admin, current func() *config.Config) (*meters, error) {
-	ledger, _, err := usage.OpenLedger(filepath.Join(at.data, "usage.ledger"))
+func openMeters(at place, admin envoy.Admin, current func() *config.Config, log *slog.Logger) (*meters, error) {
+	ledger, renewed, err := usage.OpenLedger(filepath.Join(at.data, "usage.ledger"))
 	if err != nil {
 		return nil, err
 	}
+	if renewed {
+		log.Warn("the usage ledger was damaged and is begun anew: what was missing before is forgotten")
+	}
+	ledger.Report(reporter(log, "the usage ledger"))
 	m := &meters{
 		ledger: ledger, config: current, registry: prometheus.NewRegistry(),
 		recent: usage.NewRecent(usage.RecentSettings{}),
@@ -73,8 +79,8 @@ func openMeters(at place, admin envoy.Admin, current func() *config.Config) (*me
 		if err != nil {
 			return nil, errors.Join(err, ledger.Close())
 		}
-		m.journal = file
-		consumers = append(consumers, &usage.Journal{Out: file})
+		m.file, m.journal = file, &usage.Journal{Out: file, Report: reporter(log, "the usage log")}
+		consumers = append(consumers, m.journal)
 	}
 	m.service = usage.New(usage.Settings{
 		Decoder: usage.Decoder{
@@ -94,7 +100,7 @@ func openMeters(at place, admin envoy.Admin, current func() *config.Config) (*me
 	}
 	m.adopt(current(), table)
 	m.registry.MustRegister(m.metrics, m.envoy, health.NewCollector(m.tracker),
-		&usage.State{Service: m.service, Gap: m.gap, InFlight: m.envoy.InFlight},
+		&usage.State{Service: m.service, Gap: m.gap, Ledger: m.ledger, Journal: m.journal, InFlight: m.envoy.InFlight},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m, nil
 }
@@ -174,7 +180,32 @@ func (m *meters) serveTop(w http.ResponseWriter, _ *http.Request) {
 
 func (m *meters) close() {
 	_ = m.ledger.Close()
+	if m.file != nil {
+		m.journal.Flush()
+		_ = m.file.Close()
+	}
+}
+
+// trouble is why records or counts of them are not on the disk; empty if they are.
+func (m *meters) trouble() string {
+	if failed, _ := m.ledger.Trouble(); failed != nil {
+		return "the usage ledger cannot be written: " + failed.Error()
+	}
 	if m.journal != nil {
-		_ = m.journal.Close()
+		if failed, _, lost := m.journal.Trouble(); failed != nil || lost > 0 {
+			return fmt.Sprintf("the usage log cannot be written, %d lines are lost: %v", lost, failed)
+		}
+	}
+	return ""
+}
+
+// reporter logs once that a file cannot be written, and once that it can be again.
+func reporter(log *slog.Logger, what string) func(error) {
+	return func(err error) {
+		if err != nil {
+			log.Error(what+" cannot be written", "reason", err)
+			return
+		}
+		log.Info(what + " can be written again")
 	}
 }

@@ -113,7 +113,7 @@ func runSidecar(ctx context.Context, flags sidecarFlags) error {
 	if err := furnish(services); err != nil {
 		return err
 	}
-	if s.meters, err = openMeters(place{data: flags.data}, envoy.Admin{Socket: flags.admin}, s.view.Load); err != nil {
+	if s.meters, err = openMeters(place{data: flags.data}, envoy.Admin{Socket: flags.admin}, s.view.Load, log); err != nil {
 		return err
 	}
 	defer s.meters.close()
