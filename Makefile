@@ -8,11 +8,11 @@ TOOLS := $(CURDIR)/.tools
 GOLANGCI_VERSION := v2.15.0
 ENVOY_FILE := $(TOOLS)/envoy/envoy-1.40.0
 # The native reader of answers; Go makes the same name (xds/reader).
-READER_SOURCE := xds/reader/native/usage.c
+READER_SOURCE := xds/reader/native/envoy.h xds/reader/native/log.c xds/reader/native/usage.c
 READER_CHECK := xds/reader/native/check.yaml
-READER_HASH := $(shell (sha256sum $(READER_SOURCE) 2>/dev/null || shasum -a 256 $(READER_SOURCE)) | cut -c 1-12)
-READER_FILE := $(TOOLS)/envoy/postern-usage-1.40.0-$(READER_HASH).so
-READER_FLAGS := -std=c11 -O2 -shared -fPIC -fvisibility=hidden -fstack-protector-strong -Wall -Wextra
+READER_HASH := $(shell cat $(READER_SOURCE) | (sha256sum 2>/dev/null || shasum -a 256) | cut -c 1-12)
+READER_FILE := $(TOOLS)/envoy/postern-1.40.0-$(READER_HASH).so
+READER_FLAGS := -std=c11 -O2 -shared -fPIC -fvisibility=hidden -fstack-protector-strong -pthread -Wall -Wextra
 PYTHON := $(TOOLS)/python/bin/python
 CONFIG ?= postern.yaml
 DATA ?= .postern
@@ -37,7 +37,7 @@ setup: build ## Build, and fetch the pinned Envoy
 # Where there is no C compiler, or Envoy does not take what it made, a script in Envoy does
 # the same and costs more.
 $(READER_FILE):
-	@if command -v cc >/dev/null && cc $(READER_FLAGS) -o $@.new $(READER_SOURCE) \
+	@if command -v cc >/dev/null && cc $(READER_FLAGS) -o $@.new $(filter %.c,$(READER_SOURCE)) \
 		&& $(ENVOY_FILE) --mode validate --log-level error --config-yaml "$$(sed 's|MODULE|$@.new|' $(READER_CHECK))" >/dev/null; \
 	then mv $@.new $@; \
 	else rm -f $@.new; echo "no C compiler (cc), or not one for this Envoy: a script reads the tokens of answers"; fi

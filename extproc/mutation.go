@@ -29,13 +29,24 @@ var (
 // empty name changes nothing: the route that waits for one is the answer then.
 func found(model string) *pb.ProcessingResponse {
 	if model == "" {
-		return continueBody
+		return foundNothing
 	}
-	return bodyResponse(&pb.CommonResponse{
+	out := bodyResponse(&pb.CommonResponse{
 		HeaderMutation:  &pb.HeaderMutation{SetHeaders: []*core.HeaderValueOption{header(wire.HeaderModel, model)}},
 		ClearRouteCache: true,
 	})
+	out.DynamicMetadata = foundHere
+	return out
 }
+
+// foundHere tells the log that the body was read here. It is shared and never written
+// to, like foundNothing.
+var (
+	foundHere = &structpb.Struct{Fields: map[string]*structpb.Value{
+		wire.MetadataRequest: structure(map[string]*structpb.Value{wire.MetadataLane: structpb.NewStringValue("found")}),
+	}}
+	foundNothing = &pb.ProcessingResponse{Response: continueBody.GetResponse(), DynamicMetadata: foundHere}
+)
 
 // replaced sends the request on with another body, or as it is where that is nil.
 // The length must be set with the body: Envoy answers 500 where they differ.

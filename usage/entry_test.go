@@ -194,9 +194,6 @@ func entryOf(e *data.HTTPAccessLogEntry) entry {
 	if address := c.GetDownstreamDirectRemoteAddress(); address != nil {
 		to.peer, _ = proto.Marshal(address)
 	}
-	if _, ran := c.GetFilterStateObjects()[StateFound]; ran && len(to.lane) == 0 {
-		to.lane = []byte(Found)
-	}
 	if t := c.GetStartTime(); t.IsValid() {
 		to.began = t.AsTime()
 	}

@@ -30,12 +30,14 @@ var (
 // Envoy's names of what is read. Its own grpc_entries_flushed and _flush_failed are not
 // among them: they count entries as sent that went to a reader who was away.
 const (
-	statWritten = "access_logs.grpc_access_log.logs_written"
-	statDropped = "access_logs.grpc_access_log.logs_dropped"
-	statTotal   = "http.postern.downstream_rq_total"
-	statActive  = "http.postern.downstream_rq_active"
-	statUptime  = "server.uptime"
-	statPattern = `access_logs\.grpc_access_log\.logs_(written|dropped)` +
+	statWritten  = "access_logs.grpc_access_log.logs_written"
+	statDropped  = "access_logs.grpc_access_log.logs_dropped"
+	statRecorded = "postern.log_written" // by the native module, in their place
+	statMissed   = "postern.log_dropped"
+	statTotal    = "http.postern.downstream_rq_total"
+	statActive   = "http.postern.downstream_rq_active"
+	statUptime   = "server.uptime"
+	statPattern  = `postern\.log_(written|dropped)|access_logs\.grpc_access_log\.logs_(written|dropped)` +
 		`|http\.postern\.downstream_(rq_total|cx_active)` +
 		`|server\.(memory_allocated|uptime|concurrency)|control_plane\.connected_state`
 	activePattern = `http\.postern\.downstream_rq_active`
@@ -80,6 +82,10 @@ func (e *Envoy) Counters(ctx context.Context) (Counted, error) {
 		return Counted{}, err
 	}
 	stats[statActive] = active[statActive]
+	for from, to := range map[string]string{statRecorded: statWritten, statMissed: statDropped} {
+		stats[to] += stats[from]
+		delete(stats, from)
+	}
 	e.note(stats)
 	c := Counted{Written: natural(stats[statWritten]), Dropped: natural(stats[statDropped]), Requests: natural(stats[statEnded])}
 	if uptime, ok := stats[statUptime]; ok {

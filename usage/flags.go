@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"math/bits"
 	"strings"
 
 	data "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
@@ -40,6 +41,53 @@ var flagNames = []struct {
 	{"OM", (*data.ResponseFlags).GetOverloadManager},
 	{"DF", (*data.ResponseFlags).GetDnsResolutionFailure},
 	{"DR", (*data.ResponseFlags).GetDownstreamRemoteReset},
+}
+
+// flagBits are the places of the flags in Envoy's own set of them
+// (envoy/stream_info/stream_info.h, CoreResponseFlag). The one that carries more than a
+// bit, UAEX, has none here: nothing of ours makes it.
+var flagBits = map[int]func(*data.ResponseFlags){
+	0:  func(f *data.ResponseFlags) { f.FailedLocalHealthcheck = true },
+	1:  func(f *data.ResponseFlags) { f.NoHealthyUpstream = true },
+	2:  func(f *data.ResponseFlags) { f.UpstreamRequestTimeout = true },
+	3:  func(f *data.ResponseFlags) { f.LocalReset = true },
+	4:  func(f *data.ResponseFlags) { f.UpstreamRemoteReset = true },
+	5:  func(f *data.ResponseFlags) { f.UpstreamConnectionFailure = true },
+	6:  func(f *data.ResponseFlags) { f.UpstreamConnectionTermination = true },
+	7:  func(f *data.ResponseFlags) { f.UpstreamOverflow = true },
+	8:  func(f *data.ResponseFlags) { f.NoRouteFound = true },
+	9:  func(f *data.ResponseFlags) { f.DelayInjected = true },
+	10: func(f *data.ResponseFlags) { f.FaultInjected = true },
+	11: func(f *data.ResponseFlags) { f.RateLimited = true },
+	13: func(f *data.ResponseFlags) { f.RateLimitServiceError = true },
+	14: func(f *data.ResponseFlags) { f.DownstreamConnectionTermination = true },
+	15: func(f *data.ResponseFlags) { f.UpstreamRetryLimitExceeded = true },
+	16: func(f *data.ResponseFlags) { f.StreamIdleTimeout = true },
+	17: func(f *data.ResponseFlags) { f.InvalidEnvoyRequestHeaders = true },
+	18: func(f *data.ResponseFlags) { f.DownstreamProtocolError = true },
+	19: func(f *data.ResponseFlags) { f.UpstreamMaxStreamDurationReached = true },
+	20: func(f *data.ResponseFlags) { f.ResponseFromCacheFilter = true },
+	21: func(f *data.ResponseFlags) { f.NoFilterConfigFound = true },
+	22: func(f *data.ResponseFlags) { f.DurationTimeout = true },
+	23: func(f *data.ResponseFlags) { f.UpstreamProtocolError = true },
+	24: func(f *data.ResponseFlags) { f.NoClusterFound = true },
+	25: func(f *data.ResponseFlags) { f.OverloadManager = true },
+	26: func(f *data.ResponseFlags) { f.DnsResolutionFailure = true },
+	28: func(f *data.ResponseFlags) { f.DownstreamRemoteReset = true },
+}
+
+// flagsAt are the flags of a set of bits; nil: none.
+func flagsAt(set uint64) *data.ResponseFlags {
+	if set == 0 {
+		return nil
+	}
+	f := &data.ResponseFlags{}
+	for ; set != 0; set &= set - 1 {
+		if raise := flagBits[bits.TrailingZeros64(set)]; raise != nil {
+			raise(f)
+		}
+	}
+	return f
 }
 
 // flagText is the set flags, by their short names, with commas.

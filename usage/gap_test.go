@@ -60,14 +60,14 @@ func (w *world) writes(n int) {
 // gets is n requests that come and are settled.
 func (w *world) gets(n int) {
 	w.stats.Requests += uint64(n)
-	w.ledger.settle(uint64(n), uint64(n), Stats{JoinStats: w.stats})
+	w.ledger.settle(uint64(n), uint64(n), Stats{JoinStats: w.stats}, frame{})
 }
 
 // waits is n entries that come and wait for their other half.
 func (w *world) waits(n int) {
 	w.stats.Attempts += uint64(n)
 	w.stats.Pending += n
-	w.ledger.settle(0, 0, Stats{JoinStats: w.stats})
+	w.ledger.settle(0, 0, Stats{JoinStats: w.stats}, frame{})
 }
 
 func (w *world) envoyRestarts() { w.envoy.Counted = Counted{} }
@@ -208,7 +208,7 @@ func TestTheGap(t *testing.T) {
 		w := newWorld(t)
 		w.writes(3)
 		w.stats.Requests, w.stats.Pending = 3, 3
-		w.ledger.settle(0, 0, Stats{JoinStats: w.stats})
+		w.ledger.settle(0, 0, Stats{JoinStats: w.stats}, frame{})
 		w.missing(0, "")
 		assert.Zero(t, w.meter.Gap().Requests)
 		w.reborn()
@@ -218,7 +218,7 @@ func TestTheGap(t *testing.T) {
 	t.Run("what is passed over has come", func(t *testing.T) {
 		w := newWorld(t)
 		w.envoy.Written = 4
-		w.ledger.settle(0, 0, Stats{Skipped: 4})
+		w.ledger.settle(0, 0, Stats{Skipped: 4}, frame{})
 		w.missing(0, "")
 		w.reborn()
 		w.missing(0, "")
@@ -265,7 +265,7 @@ func TestALedgerThatIsDamaged(t *testing.T) {
 	ledger, renewed, err := OpenLedger(name)
 	require.NoError(t, err)
 	assert.True(t, renewed)
-	ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 1}})
+	ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 1}}, frame{})
 	failed, failures := ledger.Trouble()
 	require.NoError(t, failed)
 	assert.Zero(t, failures)
@@ -281,7 +281,7 @@ func TestALedgerThatIsDamaged(t *testing.T) {
 	require.Error(t, err)
 	memory, _, err := OpenLedger("")
 	require.NoError(t, err)
-	memory.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 1}})
+	memory.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 1}}, frame{})
 	assert.EqualValues(t, 1, memory.received())
 	assert.NoError(t, memory.Close())
 }
@@ -294,7 +294,7 @@ func TestALedgerSaysThatItCannotWrite(t *testing.T) {
 	ledger.Report(func(err error) { told = append(told, err) })
 	require.NoError(t, ledger.file.Close())
 	for n := range uint64(3) {
-		ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: n + 1}})
+		ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: n + 1}}, frame{})
 	}
 	failed, failures := ledger.Trouble()
 	require.Error(t, failed)
@@ -303,7 +303,7 @@ func TestALedgerSaysThatItCannotWrite(t *testing.T) {
 
 	ledger.file, err = os.OpenFile(name, os.O_RDWR, 0o600)
 	require.NoError(t, err)
-	ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 4}})
+	ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 4}}, frame{})
 	failed, _ = ledger.Trouble()
 	require.NoError(t, failed)
 	require.Len(t, told, 2)
@@ -321,7 +321,7 @@ func TestALedgerFitsItsFile(t *testing.T) {
 	require.NoError(t, err)
 	most := ^uint64(0)
 	full := meter{most, most, most, most, most}
-	ledger.balance = balance{most, most, full, full, strings.Repeat("<", 64), -1 << 63, -1 << 63, false}
+	ledger.balance = balance{most, most, full, full, strings.Repeat("<", 64), -1 << 63, -1 << 63, false, frame{strings.Repeat("f", 32), most}}
 	ledger.write()
 	require.NoError(t, ledger.Close())
 	ledger, renewed, err := OpenLedger(name)

@@ -19,6 +19,14 @@ type balance struct {
 	Born     int64  `json:"born"`     // its start, in Unix seconds; 0 is not known
 	Begun    int64  `json:"begun"`    // the ledger's begin, likewise
 	Read     bool   `json:"read"`     // Envoy was read once
+	From     frame  `json:"from"`     // the last frame of records that was settled
+}
+
+// frame is a number of records that came in one piece, from one process of Envoy's.
+// Numbers grow. The zero value is none.
+type frame struct {
+	Sender string `json:"sender"`
+	Number uint64 `json:"number"`
 }
 
 // Ledger remembers over restarts, in one small file, how many entries of the access
@@ -93,8 +101,17 @@ func (l *Ledger) Report(f func(error)) {
 	l.report = f
 }
 
-// settle takes what was handed out just now, and the joiner's counts of this life.
-func (l *Ledger) settle(requests, entries uint64, s Stats) {
+// has says that a frame was settled already: what is sent again to a life that came
+// after.
+func (l *Ledger) has(f frame) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.balance.From.Sender == f.Sender && f.Number <= l.balance.From.Number
+}
+
+// settle takes what was handed out just now, and the joiner's counts of this life. from
+// is the frame that it was made of, if it was one.
+func (l *Ledger) settle(requests, entries uint64, s Stats, from frame) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.requests += requests
@@ -103,8 +120,11 @@ func (l *Ledger) settle(requests, entries uint64, s Stats) {
 	l.cameRequests = max(l.cameRequests, s.Requests)
 	l.dropped = max(l.dropped, s.Duplicates+s.Orphans+s.Skipped)
 	settled := l.before.Settled + l.entries + l.dropped
-	if settled == l.balance.Settled {
+	if settled == l.balance.Settled && from == (frame{}) {
 		return
+	}
+	if from != (frame{}) {
+		l.balance.From = from
 	}
 	l.balance.Settled, l.balance.Requests = settled, l.before.Requests+l.requests
 	l.write()

@@ -21,9 +21,6 @@ const (
 	LogAttempts = wire.LogAttempts // the router's upstream_log: one entry an attempt that failed
 )
 
-// StateFound is a trace that a filter leaves in a request's entry where it ran.
-const StateFound = "postern.find"
-
 // Settings are what a Service is made of. The zero value works and tells nobody.
 type Settings struct {
 	Decoder Decoder
@@ -57,6 +54,7 @@ type Service struct {
 	joiner   *Joiner
 	skipped  atomic.Uint64
 	streams  atomic.Int64
+	framing  sync.Mutex // held while a frame of records is taken
 	stopping chan struct{}
 	once     sync.Once
 }
@@ -90,7 +88,7 @@ func (s *Service) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ticker.C:
-			s.emit(s.joiner.Expire())
+			s.emit(s.joiner.Expire(), frame{})
 		case <-ctx.Done():
 			s.Close()
 			return nil
@@ -101,7 +99,7 @@ func (s *Service) Run(ctx context.Context) error {
 // Close lets go of all that waits. It may be called twice, and without Run.
 func (s *Service) Close() {
 	s.once.Do(func() { close(s.stopping) })
-	s.emit(s.joiner.Drain())
+	s.emit(s.joiner.Drain(), frame{})
 }
 
 // StreamAccessLogs takes entries until Envoy ends the stream. There is nothing to
@@ -131,18 +129,23 @@ type reader struct {
 	memos   memos
 }
 
-// take handles one message: entries are decoded outside of the joiner's lock, which is
-// held once a message. Nothing of the message is kept.
+// take handles one message.
 func (s *Service) take(from *reader, message []byte) {
 	name, entries, others := readBatch(message, from.entries[:0])
 	if name != "" {
 		from.name = name
 	}
 	s.skipped.Add(uint64(others)) //nolint:gosec // a count
+	s.takeEntries(from, entries, (*entry).read, frame{})
+}
+
+// takeEntries handles entries that came together: they are decoded outside of the
+// joiner's lock, which is held once. Nothing of their texts is kept.
+func (s *Service) takeEntries(from *reader, entries [][]byte, read func(*entry, []byte), of frame) {
 	requests := make([]*Request, 0, len(entries))
 	var attempts []Attempt
 	for _, text := range entries {
-		from.entry.read(text)
+		read(&from.entry, text)
 		switch from.entry.log(from.name) {
 		case LogRequests:
 			r := new(Request)
@@ -163,10 +166,10 @@ func (s *Service) take(from *reader, message []byte) {
 			s.settings.Attempt(&a)
 		}
 	}
-	s.emit(append(s.joiner.AddAttempts(attempts), s.joiner.AddRequests(requests)...))
+	s.emit(append(s.joiner.AddAttempts(attempts), s.joiner.AddRequests(requests)...), of)
 	select {
 	case <-s.stopping:
-		s.emit(s.joiner.Drain())
+		s.emit(s.joiner.Drain(), frame{})
 	default:
 	}
 }
@@ -187,8 +190,9 @@ func (e *entry) log(stream string) string {
 	return ""
 }
 
-// emit finishes requests, hands them to the consumers, and then settles them.
-func (s *Service) emit(done []*Request) {
+// emit finishes requests, hands them to the consumers, and then settles them, and the
+// frame that they came with, if they did.
+func (s *Service) emit(done []*Request, of frame) {
 	entries := uint64(0)
 	for _, r := range done {
 		entries += r.entries
@@ -203,6 +207,6 @@ func (s *Service) emit(done []*Request) {
 		}
 	}
 	if s.settings.Ledger != nil {
-		s.settings.Ledger.settle(uint64(len(done)), entries, s.Stats())
+		s.settings.Ledger.settle(uint64(len(done)), entries, s.Stats(), of)
 	}
 }

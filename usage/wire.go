@@ -152,10 +152,6 @@ func (e *entry) readCommon(s *scan) {
 		e.route = s.text
 	case 20:
 		e.peer = s.text
-	case 21: // the trace of the filter that finds names
-		if filter, _ := pair(s.text); string(filter) == StateFound {
-			e.lane = foundLane
-		}
 	case 22:
 		e.readTag(pair(s.text))
 	case 24:
@@ -168,8 +164,6 @@ func (e *entry) readCommon(s *scan) {
 		e.readTime(s)
 	}
 }
-
-var foundLane = []byte(Found)
 
 func (e *entry) readTag(key, value []byte) {
 	switch string(key) {
@@ -232,6 +226,10 @@ func isSink(message []byte) bool {
 			}
 		}
 	}
+	return atSink(address, port)
+}
+
+func atSink(address []byte, port uint64) bool {
 	return port == wire.SinkPort && string(address) == wire.SinkAddress
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/postern-proxy/postern/wire"
@@ -84,24 +83,6 @@ func requestsIn(t testing.TB, message []byte) []Request {
 		d.request(&e, &m, &requests[i])
 	}
 	return requests
-}
-
-func TestTheTraceOfAFilterIsTheLane(t *testing.T) {
-	for _, test := range []struct {
-		filters []string
-		want    Lane
-	}{
-		{nil, ""}, {[]string{StateFound}, Found},
-	} {
-		e := requestEntry(t, "x")
-		e.CommonProperties.FilterStateObjects = map[string]*anypb.Any{"else": {}}
-		for _, f := range test.filters {
-			e.CommonProperties.FilterStateObjects[f] = &anypb.Any{}
-		}
-		text, err := proto.Marshal(message(LogRequests, e))
-		require.NoError(t, err)
-		assert.Equal(t, test.want, requestsIn(t, text)[0].Lane, test.filters)
-	}
 }
 
 // A client's id may be no UTF-8; Envoy passes it on, and a whole batch is lost on a

@@ -74,7 +74,8 @@ const (
 const (
 	LogRequests     = "postern.request" // one entry a request
 	LogAttempts     = "postern.attempt" // one entry an attempt that failed
-	MetadataRequest = "postern.request" // "model", and MetadataStrip
+	MetadataRequest = "postern.request" // "model", MetadataLane and MetadataStrip
+	MetadataLane    = "lane"            // "found": Go read the body for the model's name
 	MetadataStrip   = "strip"           // true: take the usage chunk out, the client did not ask for it
 	MetadataUsage   = "postern.usage"   // what the provider said: "input", "output", "total", "cached", and "failed"
 	MetadataForm    = "postern.form"    // MetadataPath, and more that is noted of a request for its attempts

@@ -55,6 +55,9 @@ type Sockets struct {
 	Demo   string // HTTP: the built-in model
 	Usage  string // gRPC: the access log service
 
+	// Records is where the native module writes the access log, in place of Usage.
+	Records string
+
 	Process []string // gRPC: the replicas of the ext_proc service, at least one
 }
 

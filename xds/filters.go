@@ -53,7 +53,7 @@ func filters(in Input) []*hcm.HttpFilter {
 	}
 	last := &router.Router{SuppressEnvoyHeaders: true}
 	if !in.Unmetered {
-		last.UpstreamLog = []*accesslog.AccessLog{attemptLog()}
+		last.UpstreamLog = []*accesslog.AccessLog{attemptLog(in)}
 		all = append(all, usageFilter(in.Module))
 	}
 	return append(all, answerFilter(), filter(filterRouter, last))

@@ -8,6 +8,7 @@ import (
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	modulelog "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/dynamic_modules/v3"
 	grpclog "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
 	modules "github.com/envoyproxy/go-control-plane/envoy/extensions/dynamic_modules/v3"
 	modulefilter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_modules/v3"
@@ -15,6 +16,7 @@ import (
 	lua "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/postern-proxy/postern/wire"
 )
@@ -34,15 +36,27 @@ func accessLogs(in Input) []*accesslog.AccessLog {
 	if in.Unmetered {
 		return []*accesslog.AccessLog{failureLog()}
 	}
-	return []*accesslog.AccessLog{requestLog(), failureLog()}
+	return []*accesslog.AccessLog{requestLog(in), failureLog()}
+}
+
+// recordLog has the native module write to the socket.
+func recordLog(in Input) *accesslog.AccessLog_TypedConfig {
+	return &accesslog.AccessLog_TypedConfig{TypedConfig: pack(&modulelog.DynamicModuleAccessLog{
+		DynamicModuleConfig: moduleAt(in.Module),
+		LoggerName:          "postern.records",
+		LoggerConfig:        pack(wrapperspb.String(in.Sockets.Records)),
+	})}
 }
 
 // requestLog writes an entry for each request.
-func requestLog() *accesslog.AccessLog {
+func requestLog(in Input) *accesslog.AccessLog {
+	if in.Module != "" {
+		return &accesslog.AccessLog{Name: "postern.requests", ConfigType: recordLog(in)}
+	}
 	return &accesslog.AccessLog{
 		Name: "postern.requests",
 		ConfigType: &accesslog.AccessLog_TypedConfig{TypedConfig: pack(&grpclog.HttpGrpcAccessLogConfig{
-			CommonConfig: usageLog(wire.LogRequests, filterFind),
+			CommonConfig: usageLog(wire.LogRequests),
 			// The version that routed it, and whether it was a stream.
 			AdditionalResponseHeadersToLog: []string{wire.HeaderConfig, "content-type"},
 		})},
@@ -51,10 +65,14 @@ func requestLog() *accesslog.AccessLog {
 
 // attemptLog writes an entry for each attempt that failed, a redirect among them: the request's own entry
 // tells of the one that did not.
-func attemptLog() *accesslog.AccessLog {
+func attemptLog(in Input) *accesslog.AccessLog {
+	filter := failed(300, "postern.attempt_log.status")
+	if in.Module != "" {
+		return &accesslog.AccessLog{Name: "postern.attempts", Filter: filter, ConfigType: recordLog(in)}
+	}
 	return &accesslog.AccessLog{
 		Name:   "postern.attempts",
-		Filter: failed(300, "postern.attempt_log.status"),
+		Filter: filter,
 		ConfigType: &accesslog.AccessLog_TypedConfig{TypedConfig: pack(&grpclog.HttpGrpcAccessLogConfig{
 			CommonConfig: usageLog(wire.LogAttempts),
 			// How long a provider wants to be left alone.
@@ -63,18 +81,16 @@ func attemptLog() *accesslog.AccessLog {
 	}
 }
 
-// usageLog is a log to the usage service. state names filters whose traces in a request
-// say that they ran.
-func usageLog(name string, state ...string) *grpclog.CommonGrpcAccessLogConfig {
+// usageLog is a log to the usage service.
+func usageLog(name string) *grpclog.CommonGrpcAccessLogConfig {
 	return &grpclog.CommonGrpcAccessLogConfig{
 		LogName: name,
 		GrpcService: &core.GrpcService{TargetSpecifier: &core.GrpcService_EnvoyGrpc_{
 			EnvoyGrpc: &core.GrpcService_EnvoyGrpc{ClusterName: clusterUsage},
 		}},
-		TransportApiVersion:     core.ApiVersion_V3,
-		BufferFlushInterval:     seconds(LogFlush),
-		BufferSizeBytes:         uint32Value(logBuffer),
-		FilterStateObjectsToLog: state,
+		TransportApiVersion: core.ApiVersion_V3,
+		BufferFlushInterval: seconds(LogFlush),
+		BufferSizeBytes:     uint32Value(logBuffer),
 	}
 }
 
@@ -117,14 +133,20 @@ func usageFilter(module string) *hcm.HttpFilter {
 		}})
 	}
 	return filter(filterUsage, &modulefilter.DynamicModuleFilter{
-		FilterName: filterUsage,
-		DynamicModuleConfig: &modules.DynamicModuleConfig{
-			DoNotClose: true,
-			Module: &core.AsyncDataSource{Specifier: &core.AsyncDataSource_Local{Local: &core.DataSource{
-				Specifier: &core.DataSource_Filename{Filename: module},
-			}}},
-		},
+		FilterName:          filterUsage,
+		DynamicModuleConfig: moduleAt(module),
 	})
+}
+
+// moduleAt is the native module at a path.
+func moduleAt(path string) *modules.DynamicModuleConfig {
+	return &modules.DynamicModuleConfig{
+		DoNotClose:       true,
+		MetricsNamespace: "postern",
+		Module: &core.AsyncDataSource{Specifier: &core.AsyncDataSource_Local{Local: &core.DataSource{
+			Specifier: &core.DataSource_Filename{Filename: path},
+		}}},
+	}
 }
 
 // notMetered is for routes whose answers name no tokens.

@@ -100,6 +100,7 @@ func socketsIn(services string) xds.Sockets {
 		Answer:  filepath.Join(services, "answer.sock"),
 		Demo:    filepath.Join(services, "demo.sock"),
 		Usage:   filepath.Join(services, "usage.sock"),
+		Records: filepath.Join(services, "records.sock"),
 		Process: []string{filepath.Join(services, "process.sock")},
 	}
 }

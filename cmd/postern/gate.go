@@ -56,13 +56,14 @@ type gate struct {
 
 // sockets are the paths of the Unix sockets, all in one private folder.
 type sockets struct {
-	folder string
-	xds    string
-	admin  string // Envoy's
-	answer string
-	demo   string
-	status string
-	usage  string // the access log service
+	folder  string
+	xds     string
+	admin   string // Envoy's
+	answer  string
+	demo    string
+	status  string
+	usage   string // the access log service
+	records string // the same, from the native module
 
 	process  string   // the ext_proc service
 	replicas []string // and its others, run by somebody else
@@ -97,13 +98,14 @@ func open(at place, cfg *config.Config, log *slog.Logger, replicas []string) (*g
 		xds:    xds.NewServer(log),
 		budget: extproc.NewBudget(int64(cfg.Extproc.Memory)),
 		sockets: sockets{
-			folder: folder,
-			xds:    filepath.Join(folder, "xds.sock"),
-			admin:  filepath.Join(folder, "admin.sock"),
-			answer: filepath.Join(folder, "answer.sock"),
-			demo:   filepath.Join(folder, "demo.sock"),
-			status: filepath.Join(folder, "status.sock"),
-			usage:  filepath.Join(folder, "usage.sock"),
+			folder:  folder,
+			xds:     filepath.Join(folder, "xds.sock"),
+			admin:   filepath.Join(folder, "admin.sock"),
+			answer:  filepath.Join(folder, "answer.sock"),
+			demo:    filepath.Join(folder, "demo.sock"),
+			status:  filepath.Join(folder, "status.sock"),
+			usage:   filepath.Join(folder, "usage.sock"),
+			records: filepath.Join(folder, "records.sock"),
 
 			process:  filepath.Join(folder, "process.sock"),
 			replicas: replicas,
@@ -148,7 +150,7 @@ func (g *gate) serve(ctx context.Context, group *errgroup.Group, metrics string)
 			Plans: &g.plans, Budget: g.budget, Log: g.log, Observe: g.meters.metrics.Stage,
 		})
 	})
-	g.meters.serve(ctx, group, g.sockets.usage, metrics)
+	g.meters.serve(ctx, group, g.sockets.usage, g.sockets.records, metrics)
 	group.Go(func() error { return serveHTTP(ctx, g.sockets.answer, g.ownAnswers()) })
 	group.Go(func() error { return serveHTTP(ctx, g.sockets.demo, demo.New()) })
 	group.Go(func() error { return serveHTTP(ctx, g.sockets.status, g.statusHandler()) })

@@ -129,11 +129,12 @@ func prices(cfg *config.Config) (*price.Table, error) {
 	return price.Load(settings)
 }
 
-// serve runs the reader of the log, and the metrics' own listener unless address is
+// serve runs the readers of the log, and the metrics' own listener unless address is
 // empty.
-func (m *meters) serve(ctx context.Context, group *errgroup.Group, socket, address string) {
+func (m *meters) serve(ctx context.Context, group *errgroup.Group, socket, records, address string) {
 	m.address = address
 	group.Go(func() error { return m.serveLog(ctx, socket) })
+	group.Go(func() error { return m.serveRecords(ctx, records) })
 	group.Go(func() error { return m.service.Run(ctx) })
 	group.Go(func() error { return m.gap.Run(ctx) })
 	if address != "" {
@@ -155,6 +156,14 @@ func (m *meters) serveLog(ctx context.Context, socket string) error {
 		return fmt.Errorf("access log: %w", err)
 	}
 	return nil
+}
+
+func (m *meters) serveRecords(ctx context.Context, socket string) error {
+	l, err := listenUnix(ctx, socket)
+	if err != nil {
+		return err
+	}
+	return m.service.ServeRecords(ctx, l)
 }
 
 func (m *meters) serveMetrics(ctx context.Context, address string) error {

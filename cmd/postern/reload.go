@@ -46,7 +46,7 @@ func (g *gate) compile(cfg *config.Config, order map[string][]int) (own xds.View
 		Unmetered: g.unmetered,
 		Module:    g.module,
 
-		Sockets: xds.Sockets{Answer: g.sockets.answer, Demo: g.sockets.demo, Usage: g.sockets.usage, Process: append([]string{g.sockets.process}, g.sockets.replicas...)},
+		Sockets: xds.Sockets{Answer: g.sockets.answer, Demo: g.sockets.demo, Usage: g.sockets.usage, Records: g.sockets.records, Process: append([]string{g.sockets.process}, g.sockets.replicas...)},
 	}
 	if own.Snapshot, err = xds.Build(in); err != nil {
 		return own, nil, err

@@ -131,7 +131,7 @@ func (s *sidecar) run(ctx context.Context, cfg *config.Config, source *source, m
 	})
 	group.Go(func() error { return serveHTTP(ctx, sockets.Answer, s.answers()) })
 	group.Go(func() error { return serveHTTP(ctx, sockets.Demo, demo.New()) })
-	s.meters.serve(ctx, group, sockets.Usage, metrics)
+	s.meters.serve(ctx, group, sockets.Usage, sockets.Records, metrics)
 	group.Go(func() error {
 		return source.watch(ctx, cfg, func(cfg *config.Config, err error) error {
 			if err == nil {

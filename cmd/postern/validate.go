@@ -72,7 +72,7 @@ func checkByEnvoy(cmd *cobra.Command, cfg *config.Config) (string, error) {
 	}
 	static, err := xds.Static(xds.Input{
 		Config: cfg, JWKS: []byte(offlineKeys), Trust: trust,
-		Sockets: xds.Sockets{Answer: os.DevNull, Demo: os.DevNull, Usage: os.DevNull, Process: []string{os.DevNull}},
+		Sockets: xds.Sockets{Answer: os.DevNull, Demo: os.DevNull, Usage: os.DevNull, Records: os.DevNull, Process: []string{os.DevNull}},
 	}, envoy.Runtime())
 	if err != nil {
 		return "", err

@@ -29,20 +29,23 @@ type player struct {
 // sanitizers stop at what a compiler lets pass; a machine without them tests the rest.
 const sanitizers = "-fsanitize=address,undefined"
 
-func play(t testing.TB) *player {
+// compile makes a program of a file in C.
+func compile(t testing.TB, binary, source string, more ...string) ([]byte, error) {
 	t.Helper()
 	cc, err := exec.LookPath("cc")
 	if err != nil {
 		t.Skip("no C compiler (cc): there is no module either")
 	}
+	args := append([]string{"-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o", binary, source}, more...)
+	return exec.CommandContext(t.Context(), cc, args...).CombinedOutput()
+}
+
+func play(t testing.TB) *player {
+	t.Helper()
 	binary := filepath.Join(t.TempDir(), "harness")
-	build := func(more ...string) ([]byte, error) {
-		args := append([]string{"-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o", binary, "testdata/harness.c"}, more...)
-		return exec.CommandContext(t.Context(), cc, args...).CombinedOutput()
-	}
-	if _, err := build(sanitizers, "-fno-sanitize-recover=all"); err != nil {
+	if _, err := compile(t, binary, "testdata/harness.c", sanitizers, "-fno-sanitize-recover=all"); err != nil {
 		t.Log("without sanitizers: this compiler has none")
-		text, err := build()
+		text, err := compile(t, binary, "testdata/harness.c")
 		require.NoError(t, err, "%s", text)
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary) // it ends with its input

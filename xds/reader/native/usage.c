@@ -10,18 +10,12 @@
  *
  * One filter belongs to one request and is called by one thread. There is no state
  * besides it.
- *
- * The declarations are those of Envoy's interface for dynamic modules that are used
- * here (source/extensions/dynamic_modules/abi/abi.h of Envoy 1.40).
  */
 #define _GNU_SOURCE /* memmem */
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ABI "v0.2.0"
+#include "envoy.h"
 
 enum {
   KEEP = 8192,      /* bytes of an answer's end that are looked at, at least */
@@ -33,12 +27,7 @@ enum {
 
 /* ---- Envoy's side ---- */
 
-typedef struct {
-  const char *at;
-  size_t size;
-} text;
-
-enum { RESPONSE_HEADERS = 2, RECEIVED_RESPONSE = 2, BUFFERED_RESPONSE = 3, DYNAMIC = 0, GO_ON = 0 };
+enum { RECEIVED_RESPONSE = 2, BUFFERED_RESPONSE = 3, DYNAMIC = 0, GO_ON = 0 };
 
 bool envoy_dynamic_module_callback_http_get_header(void *, int, text, text *, size_t, size_t *);
 bool envoy_dynamic_module_callback_http_set_header(void *, int, text, text);
@@ -48,10 +37,6 @@ size_t envoy_dynamic_module_callback_http_get_body_chunks_size(void *, int);
 bool envoy_dynamic_module_callback_http_get_body_chunks(void *, int, text *);
 bool envoy_dynamic_module_callback_http_append_body(void *, int, text);
 bool envoy_dynamic_module_callback_http_drain_body(void *, int, size_t);
-
-/* Everything else stays hidden. */
-#define HOOK __attribute__((visibility("default")))
-#define WORD(s) ((text){(s), sizeof(s) - 1})
 
 /* ---- Texts ---- */
 
