@@ -113,6 +113,9 @@ func TestTheSumsAreWhatTheProvidersCounted(t *testing.T) {
 	}
 }
 
+// clients are how many work at once.
+const clients = 16
+
 func mixed(t *testing.T, by string, total int) {
 	w := &witness{asked: map[string][]asked{}}
 	good := fake.Start(t, fake.WithBodiesUpTo(256), fake.WithWitness(w.of("good")))
@@ -147,7 +150,7 @@ prices: {%s}
 
 	load := &load{s: s, total: int64(total), told: map[string]int{}}
 	var running sync.WaitGroup
-	for range 16 {
+	for range clients {
 		running.Go(func() { load.work(t) })
 	}
 	for i := range 3 {
@@ -167,7 +170,7 @@ prices: {%s}
 	all := s.records()
 	w.account(t, load.told, map[string]int{"good": good.Counts().Requests, "bad": bad.Counts().Requests})
 	compare(t, all, w, load.told)
-	s.compareGap(all, load.told)
+	s.compareGap(all, load.told, by)
 }
 
 // prices are those of all models but one: a dollar and three for a million tokens.
