@@ -321,7 +321,7 @@ func TestALedgerFitsItsFile(t *testing.T) {
 	require.NoError(t, err)
 	most := ^uint64(0)
 	full := meter{most, most, most, most, most}
-	ledger.balance = balance{most, most, full, full, strings.Repeat("<", 64), -1 << 63, -1 << 63, false, frame{strings.Repeat("f", 32), most}}
+	ledger.balance = balance{most, most, full, full, strings.Repeat("<", 64), -1 << 63, -1 << 63, false, frame{strings.Repeat("f", 32), most}, length{most, -1 << 63}}
 	ledger.write()
 	require.NoError(t, ledger.Close())
 	ledger, renewed, err := OpenLedger(name)

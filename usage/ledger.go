@@ -20,6 +20,13 @@ type balance struct {
 	Begun    int64  `json:"begun"`    // the ledger's begin, likewise
 	Read     bool   `json:"read"`     // Envoy was read once
 	From     frame  `json:"from"`     // the last frame of records that was settled
+	Journal  length `json:"journal"`  // of the journal's file when that was
+}
+
+// length is how long a file was. The zero value is of none.
+type length struct {
+	File uint64 `json:"file"` // its number in the file system, so that another is not taken for it
+	Size int64  `json:"size"`
 }
 
 // frame is a number of records that came in one piece, from one process of Envoy's.
@@ -40,6 +47,7 @@ type Ledger struct {
 	before  balance // at this life's begin
 	writes  writes
 	report  func(error)
+	journal *os.File         // nil: there is none, or it is no ordinary file
 	padded  [ledgerSize]byte // what is written
 
 	// Of this life: handed out, come, requests of those that came, and dropped
@@ -126,6 +134,7 @@ func (l *Ledger) settle(requests, entries uint64, s Stats, from frame) {
 	if from != (frame{}) {
 		l.balance.From = from
 	}
+	l.balance.Journal = lengthOf(l.journal)
 	l.balance.Settled, l.balance.Requests = settled, l.before.Requests+l.requests
 	l.write()
 }

@@ -55,6 +55,7 @@ type Service struct {
 	skipped  atomic.Uint64
 	streams  atomic.Int64
 	framing  sync.Mutex // held while a frame of records is taken
+	settling sync.Mutex // held while requests are handed out and settled
 	stopping chan struct{}
 	once     sync.Once
 }
@@ -193,6 +194,8 @@ func (e *entry) log(stream string) string {
 // emit finishes requests, hands them to the consumers, and then settles them, and the
 // frame that they came with, if they did.
 func (s *Service) emit(done []*Request, of frame) {
+	s.settling.Lock() // what one writes the other must not settle
+	defer s.settling.Unlock()
 	entries := uint64(0)
 	for _, r := range done {
 		entries += r.entries

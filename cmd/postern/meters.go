@@ -79,6 +79,9 @@ func openMeters(at place, admin envoy.Admin, current func() *config.Config, log 
 		if err != nil {
 			return nil, errors.Join(err, ledger.Close())
 		}
+		if err := ledger.Keep(file); err != nil {
+			return nil, errors.Join(err, file.Close(), ledger.Close())
+		}
 		m.file, m.journal = file, &usage.Journal{Out: file, Report: reporter(log, "the usage log")}
 		consumers = append(consumers, m.journal)
 	}
