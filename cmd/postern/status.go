@@ -25,6 +25,8 @@ type report struct {
 	LastError string     `json:"last_error,omitempty"` // why the last change was not taken
 	Envoy     xds.Status `json:"envoy"`
 
+	Parts []partReport `json:"parts,omitempty"` // who is there, and of which version
+
 	Parameters *ssm.Status `json:"parameters,omitempty"` // of AWS Parameter Store, if that is the source
 
 	Providers []providerReport    `json:"providers"`         // each provider, and below it its models
@@ -35,9 +37,9 @@ type report struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-func (g *gate) serveStatus(w http.ResponseWriter, _ *http.Request) {
+func (g *gate) serveStatus(w http.ResponseWriter, request *http.Request) {
 	cfg := g.config.Load()
-	r := report{Started: g.started, Version: cfg.Version, Envoy: g.xds.Status()}
+	r := report{Started: g.started, Version: cfg.Version, Envoy: g.xds.Status(), Parts: g.reportParts(request.Context())}
 	if last := g.lastError.Load(); last != nil {
 		r.LastError = *last
 	}
@@ -48,7 +50,7 @@ func (g *gate) serveStatus(w http.ResponseWriter, _ *http.Request) {
 		r.Warnings = append(r.Warnings, warning.Path+": "+warning.Message)
 	}
 	r.Providers, r.Order = g.reportProviders(cfg), g.reportOrder(cfg)
-	r.Log, r.Metrics = logReportOf(g.meters.gap.Gap()), g.meters.address
+	r.Log, r.Metrics = logReportOf(g.meters.gap.Gap(), g.meters.trouble()), g.meters.address
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(r) //nolint:errchkjson // the reader went away, or not: nothing to do
 }
@@ -118,12 +120,13 @@ func printStatus(out io.Writer, r report) {
 	if r.LastError != "" {
 		fmt.Fprintf(out, "last change    refused: %s\n", r.LastError)
 	}
+	printParts(out, r.Parts)
 	printParameters(out, r.Parameters)
 	printEnvoys(out, r.Envoy)
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(out, "warning        %s\n", warning)
 	}
-	printMetrics(out, r)
+	printMetrics(out, r, time.Now())
 	printProviders(out, r, time.Now())
 }
 

@@ -42,11 +42,13 @@ type probeReport struct {
 type logReport struct {
 	Entries  uint64    `json:"missing_entries"`
 	Requests uint64    `json:"missing_requests"`
-	At       time.Time `json:"at,omitzero"` // when Envoy was asked last; missing: it has not been yet
+	At       time.Time `json:"at,omitzero"`       // when Envoy answered last; missing: it has not yet
+	Failure  string    `json:"failure,omitempty"` // why it did not when it was asked last
+	Trouble  string    `json:"trouble,omitempty"` // why what came is not on the disk
 }
 
-func logReportOf(gap usage.Gap) logReport {
-	return logReport{Entries: gap.Missing, Requests: gap.Requests, At: gap.At}
+func logReportOf(gap usage.Gap, trouble string) logReport {
+	return logReport{Entries: gap.Missing, Requests: gap.Requests, At: gap.At, Failure: gap.Failure, Trouble: trouble}
 }
 
 func (g *gate) reportProviders(cfg *config.Config) []providerReport {
@@ -103,17 +105,33 @@ func providersOf(group []config.Target) string {
 	return strings.Join(names, ", ")
 }
 
-func printMetrics(out io.Writer, r report) {
+func printMetrics(out io.Writer, r report, now time.Time) {
 	if r.Metrics != "" {
 		fmt.Fprintf(out, "metrics        http://%s/metrics\n", r.Metrics)
 	}
-	switch {
-	case r.Log.At.IsZero():
-	case r.Log.Entries == 0 && r.Log.Requests == 0:
-		fmt.Fprintln(out, "access log     complete")
-	default:
-		fmt.Fprintf(out, "access log     never came: %d entries, %d of them requests\n", r.Log.Entries, r.Log.Requests)
+	if said := r.Log.words(now); said != "" {
+		fmt.Fprintf(out, "access log     %s\n", said)
 	}
+	if r.Log.Trouble != "" {
+		fmt.Fprintf(out, "access log     %s\n", r.Log.Trouble)
+	}
+}
+
+// words say how complete the log is; empty if nobody knows yet.
+func (l *logReport) words(now time.Time) string {
+	said := "complete"
+	if l.Entries > 0 || l.Requests > 0 {
+		said = fmt.Sprintf("never came: %d entries, %d of them requests", l.Entries, l.Requests)
+	}
+	switch {
+	case l.Failure == "" && l.At.IsZero():
+		return ""
+	case l.Failure == "":
+		return said
+	case l.At.IsZero():
+		return "not known, Envoy's counters cannot be read: " + l.Failure
+	}
+	return fmt.Sprintf("%s as of %s ago, Envoy's counters cannot be read since: %s", said, ago(l.At, now), l.Failure)
 }
 
 // The widths of the table, which fits into 80 columns.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/postern-proxy/postern/access"
+	"github.com/postern-proxy/postern/envoy"
 	"github.com/postern-proxy/postern/envoy/envoytest"
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
@@ -228,6 +230,8 @@ func TestStatus(t *testing.T) {
 	assert.Equal(t, 0, r.code, r.err)
 	assert.Contains(t, r.out, "configuration  "+version)
 	assert.Regexp(t, `envoy +postern, connected \S+, routes \S`, r.out)
+	assert.Regexp(t, `parts +postern .*, envoy `+regexp.QuoteMeta(envoy.Version)+` live\n`, r.out)
+	assert.Regexp(t, `services +xds, extproc, answer, usage\nanswers +read by the (module|script)\n`, r.out)
 	assert.Contains(t, r.out, "warning        providers.x.key: ")
 
 	r = run(t, "status", "--json", "--data", g.Data)
