@@ -34,29 +34,45 @@ func askable(p *config.Provider) bool {
 //   - Any answer below 500 shows that the provider is there and is Good: not all have a
 //     list (404), a key may be restricted to asking models (403, or a 401 that speaks
 //     of missing scopes), and a limit on lists (429) is none on models.
-//   - 401 is Failed: the key is not known. Of several keys it takes all to fail.
+//   - 401 is Failed: the key is not known.
 //   - 500 and above (but 501), no answer, and what is no JSON are Failed.
+//
+// It asks with each of the provider's keys, until it finds that the provider itself is
+// not well. There is an outcome of each question; at least one.
 //
 // Each probe makes its own connection, so that it meets the name, the address and the
 // certificate as they are now. The error of an attempt is dropped: it may hold the
 // provider's words.
-func Ask(ctx context.Context, name string, p *config.Provider) Outcome {
-	began := time.Now()
-	o := Outcome{Provider: name, At: began, Probe: true, Result: Failed, Class: Other}
+func Ask(ctx context.Context, name string, p *config.Provider) []Outcome {
+	var all []Outcome
 	for _, credential := range p.Credentials() {
-		o.Result, o.Class = ask(ctx, p, credential.Secret.Reveal())
-		if o.Class != BadKey {
+		o := Outcome{Provider: name, Key: credential.Place, At: time.Now(), Probe: true}
+		o.Result, o.Class, o.Accepted = ask(ctx, p, credential.Secret.Reveal())
+		o.Duration = time.Since(o.At)
+		all = append(all, o)
+		if o.Result == Failed && o.Class != BadKey {
 			break
 		}
 	}
-	o.Duration = time.Since(began)
-	return o
+	return all
 }
 
-func ask(ctx context.Context, p *config.Provider, secret string) (Result, Class) {
+// Sum is what the outcomes of one question say of the provider itself: that it is good,
+// if it was with one of its keys.
+func Sum(all []Outcome) Outcome {
+	var sum Outcome
+	for _, o := range all {
+		if sum = o; o.Result == Good {
+			break
+		}
+	}
+	return sum
+}
+
+func ask(ctx context.Context, p *config.Provider, secret string) (result Result, class Class, accepted bool) {
 	asker, ok := newAsker(p, secret)
 	if !ok {
-		return Failed, TLS // no authority to trust: validated, so it does not happen
+		return Failed, TLS, false // no authority to trust: validated, so it does not happen
 	}
 	base := *p.Endpoint()
 	base.Path, base.RawPath, base.RawQuery = p.BasePath(), "", ""
@@ -65,9 +81,10 @@ func ask(ctx context.Context, p *config.Provider, secret string) (Result, Class)
 	settings.HTTPClient = asker
 	_, err := openai.NewClientWithConfig(settings).ListModels(ctx)
 	if asker.status == 0 {
-		return Failed, unanswered(err)
+		return Failed, unanswered(err), false
 	}
-	return answered(asker.status, err)
+	result, class = answered(asker.status, err)
+	return result, class, result == Good && asker.status < 300
 }
 
 // asker sends one request as Envoy would send it to this provider, and keeps its status.

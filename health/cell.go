@@ -19,10 +19,12 @@ const (
 var states = []State{Closed, HalfOpen, Open}
 
 // key names a cell: the configured name of a model at a provider, or no model for the
-// provider itself.
-type key struct{ provider, model string }
+// provider itself. account is which of the provider's keys it is of, where it has several;
+// empty: all of them.
+type key struct{ provider, account, model string }
 
-// cell is what is known of a provider, or of one of its models.
+// cell is what is known of a provider, of one of its models, of one of its keys, or of a
+// model with one of the keys.
 type cell struct {
 	key key
 
@@ -37,9 +39,13 @@ type cell struct {
 	why      Class     // of the failure that opened it
 	byProbe  bool      // a probe opened it
 	unproved bool      // the last probe since it opened first failed too
-	listed   bool      // a probe was good, ever
+	listed   bool      // a probe was given a list, ever
+	served   time.Time // the last good answer to a client
+	suspect  *suspect  // it opens if what Envoy counts does not speak against that; see confirm
+	trusted  time.Time // until when it is not looked at again, because something did
 
-	failing, working, refusals int // in a row: failures, good attempts, failed probes
+	failing, working, refusals int       // in a row: failures, good attempts, failed probes
+	row                        time.Time // when the failures began
 
 	window    window
 	class     Class // of the last failure or limit
@@ -48,6 +54,8 @@ type cell struct {
 	heard     time.Time // the last attempt of a client
 	firstByte average
 	perToken  average
+	pace      average // of the time for a token after the first byte
+	whole     average // of the duration of good attempts
 }
 
 // pass lets an open breaker's time end. The moment is the one that was set, however
@@ -68,7 +76,7 @@ func (c *cell) recount() {
 // become changes the state and begins to count anew.
 func (c *cell) become(s State, at time.Time) {
 	c.state, c.since = s, at
-	c.failing, c.working = 0, 0
+	c.failing, c.working, c.row, c.suspect = 0, 0, time.Time{}, nil
 	if s == Closed {
 		c.closed, c.window, c.refusals, c.unproved = at, window{}, 0, false
 	}
@@ -113,7 +121,7 @@ func (c *cell) note(o *Outcome, evidence bool, now time.Time, s *Settings) (chan
 	case Good:
 		c.good(o, now, s)
 	case Failed:
-		c.fail(o, evidence, now, s)
+		changed = c.fail(o, evidence, now, s)
 	case Limited:
 		changed = c.limited(o, evidence, now, s)
 	case Ignored:
@@ -124,38 +132,78 @@ func (c *cell) note(o *Outcome, evidence bool, now time.Time, s *Settings) (chan
 
 // stale says that an attempt began before the breaker became what it is: it tells of
 // the time before. A state of the beginning has no time before.
-func (c *cell) stale(o *Outcome) bool {
-	return !o.At.IsZero() && c.opens > 0 && o.At.Before(c.since)
+func (c *cell) stale(o *Outcome, now time.Time) bool {
+	return c.opens > 0 && o.moment(now).Before(c.since)
 }
 
+// good takes an answer to a client. What a long stream shows it showed with its first
+// byte: it breaks no row of failures that began after that.
 func (c *cell) good(o *Outcome, now time.Time, s *Settings) {
-	c.worked = now
-	c.window.at(now, s.Window).good++
-	if c.stale(o) {
+	c.worked, c.served = now, now
+	slot, shown := c.window.at(now, s.Window), o.moment(now)
+	slot.good++
+	if s.confirm && now.Sub(shown) > s.Window {
+		slot.late++
+	}
+	if c.stale(o, now) {
 		return
 	}
-	c.failing, c.refusals = 0, 0
+	c.refusals = 0
+	if !s.confirm || !shown.Before(c.row) {
+		c.failing, c.row, c.suspect = 0, time.Time{}, nil
+	}
 	c.working++
 	if c.state == HalfOpen || c.state == Open && (c.why.refuted() || c.working >= s.Consecutive) {
 		c.become(Closed, now)
 	}
 }
 
-func (c *cell) fail(o *Outcome, evidence bool, now time.Time, s *Settings) {
+// fail takes a failure. One that says how long to leave the provider alone is obeyed at
+// once. A 403 may be about the request, which some providers refuse to work on: it is
+// evidence only where nothing was answered well for long, so that no client's words take
+// a provider from others who use it.
+func (c *cell) fail(o *Outcome, evidence bool, now time.Time, s *Settings) (changed bool) {
 	if o.Class != NoHost || evidence && c.state != Open { // it follows from what opened it, and says less
 		c.class, c.erred = o.Class, now
 	}
 	slot := c.window.at(now, s.Window)
 	slot.failed++
-	if !evidence || c.stale(o) {
-		return
+	if evidence && o.RetryAfter > 0 {
+		changed = c.leave(o.RetryAfter, now, s)
+	}
+	if !evidence || c.stale(o, now) || o.Class == Forbidden && !c.served.IsZero() && now.Sub(c.served) < s.Forget {
+		return changed
 	}
 	slot.held++
+	if c.row.IsZero() {
+		c.row = now
+	}
 	c.failing++
 	c.working = 0
-	if c.state == HalfOpen || c.state == Closed && c.tooMuch(now, s) {
-		c.open(o.Class, false, now, s)
+	if c.suspect != nil {
+		c.suspect.failed++
+		c.suspect.class = o.Class
 	}
+	if c.state != HalfOpen && (c.state != Closed || !c.tooMuch(now, s)) {
+		return changed
+	}
+	switch {
+	case !s.confirm:
+		c.open(o.Class, false, now, s)
+	case c.suspect == nil && !now.Before(c.trusted):
+		c.suspect = &suspect{class: o.Class}
+		return true
+	}
+	return changed
+}
+
+// leave has it left alone for a while. The result is whether it was not before.
+func (c *cell) leave(wait time.Duration, now time.Time, s *Settings) (changed bool) {
+	if until := now.Add(min(wait, s.LimitMax)); until.After(c.limit) {
+		changed = !c.limit.After(now)
+		c.limit = until
+	}
+	return changed
 }
 
 // tooMuch says that a closed breaker opens.
@@ -164,7 +212,7 @@ func (c *cell) tooMuch(now time.Time, s *Settings) bool {
 		return true
 	}
 	all := c.window.sum(now, s.Window)
-	total := float64(all.good) + float64(all.held)
+	total := float64(all.good-all.late) + float64(all.held)
 	return total >= float64(s.Enough) && float64(all.held) >= s.Ratio*total
 }
 
@@ -173,21 +221,17 @@ func (c *cell) tooMuch(now time.Time, s *Settings) bool {
 func (c *cell) limited(o *Outcome, evidence bool, now time.Time, s *Settings) (changed bool) {
 	c.class, c.erred = TooMany, now
 	c.window.at(now, s.Window).limited++
+	if c.state == HalfOpen && !c.stale(o, now) {
+		c.become(Closed, now)
+	}
 	if !evidence {
 		return false
 	}
-	if c.state == HalfOpen && !c.stale(o) {
-		c.become(Closed, now)
-	}
 	wait := s.Limit
 	if o.RetryAfter > 0 {
-		wait = min(o.RetryAfter, s.LimitMax)
+		wait = o.RetryAfter
 	}
-	if until := now.Add(wait); until.After(c.limit) {
-		changed = !c.limit.After(now)
-		c.limit = until
-	}
-	return changed
+	return c.leave(wait, now, s)
 }
 
 // measure adds to the averages what an attempt took.
@@ -200,11 +244,18 @@ func (c *cell) measure(o *Outcome, now time.Time, s *Settings) {
 	}
 	if o.OutputTokens > 0 && o.Duration > 0 {
 		c.perToken.add(o.Duration.Seconds()/float64(o.OutputTokens), now, s.Memory)
+		if o.FirstByte > 0 && o.Duration >= o.FirstByte {
+			c.pace.add((o.Duration-o.FirstByte).Seconds()/float64(o.OutputTokens), now, s.Memory)
+		}
+	}
+	if o.Result == Good && o.Duration > 0 {
+		c.whole.add(o.Duration.Seconds(), now, s.Memory)
 	}
 }
 
 // probed takes the answer to a probe. A good one closes a breaker whose failures it
-// refutes, and lets the next attempt try if a probe had failed before. A failed one
+// refutes, of which a refused key is one only where a key was accepted, and lets the
+// next attempt try if a probe had failed before. A failed one
 // counts against the provider itself alone, and keeps open what is open.
 func (c *cell) probed(o *Outcome, now time.Time, s *Settings) (changed bool) {
 	c.mu.Lock()
@@ -213,8 +264,8 @@ func (c *cell) probed(o *Outcome, now time.Time, s *Settings) (changed bool) {
 	c.pass(now)
 	switch o.Result {
 	case Good:
-		c.worked, c.refusals, c.listed = now, 0, true
-		switch refuted := c.byProbe || c.why.refuted(); {
+		c.worked, c.refusals, c.listed = now, 0, c.listed || o.Accepted
+		switch refuted := c.byProbe || c.why.refuted() && (c.why != BadKey || o.Accepted); {
 		case c.state != Closed && refuted:
 			c.become(Closed, now)
 		case c.state == Open && c.unproved:
@@ -245,7 +296,7 @@ func (c *cell) probeFailed(o *Outcome, now time.Time, s *Settings) {
 	}
 }
 
-// isListed says that a probe was good, ever.
+// isListed says that a probe was given a list, ever.
 func (c *cell) isListed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,8 +2,6 @@ package health
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/postern-proxy/postern/config"
@@ -17,11 +15,15 @@ type Keeper struct {
 	Tracker *Tracker              // Configured by the Keeper, whenever the version is another
 	// Prices are for prefer: cost; nil, or a nil table: no price is known.
 	Prices func() *price.Table
-	// Push takes an order that is another than the last one: all entries that are not
-	// in it have the configured order. It is called by one goroutine, and may keep the
-	// order, which is not changed again. An order may be one configuration version
-	// late: who takes it ignores what is no permutation of its route's groups.
-	Push func(order map[string][]int)
+	// Push takes a plan that is another than the last one, and the configuration that it
+	// is of: all entries that are not in it are tried as configured. It is called by one
+	// goroutine, and may keep the plan. After an error it is called again at the next
+	// look.
+	Push func(cfg *config.Config, plan Plan) error
+	// Answers asks Envoy what it counted. A breaker that would open waits a moment for it,
+	// and opens if it fails, or if few are answered well; see confirm. nil: it does not
+	// wait.
+	Answers func(ctx context.Context) (Answers, error)
 	// Every is how often time is looked at; default 500ms.
 	Every time.Duration
 }
@@ -38,11 +40,19 @@ func (k *Keeper) Run(ctx context.Context) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	keeping := keeping{Keeper: k}
+	if k.Answers != nil {
+		k.Tracker.confirms()
+	}
 	for {
+		var again <-chan time.Time
+		if k.Answers != nil {
+			again = keeping.suspect(ctx)
+		}
 		keeping.look()
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-again:
 		case <-ticker.C:
 		case <-k.Tracker.Changed():
 			if !pauseFor(ctx, gather) {
@@ -70,11 +80,37 @@ type keeping struct {
 
 	config *config.Config
 	memory Memory
-	last   map[string][]int
+	last   Plan
+	failed bool // the last push did
 }
 
-// look pushes the order if it is another. After a new configuration it is pushed in any
-// case: who takes it may have begun that one with an order of its own.
+// suspect looks at those that are about to open, and says when to look again; nil: there
+// are none.
+func (k *keeping) suspect(ctx context.Context) <-chan time.Time {
+	some, wait := k.Tracker.suspects()
+	if some && wait == 0 {
+		k.confirm(ctx)
+		some, wait = k.Tracker.suspects()
+	}
+	if !some {
+		return nil
+	}
+	return time.After(wait)
+}
+
+// confirm asks Envoy what speaks for those that are about to open.
+func (k *keeping) confirm(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	answers, err := k.Answers(ctx)
+	if err != nil {
+		answers = nil
+	}
+	k.Tracker.confirm(answers)
+}
+
+// look pushes the plan if it is another. After a new configuration it is pushed in any
+// case: who takes it may have begun that one with a plan of its own.
 func (k *keeping) look() {
 	cfg := k.Config()
 	if cfg == nil {
@@ -89,12 +125,11 @@ func (k *keeping) look() {
 	if k.Prices != nil {
 		prices = k.Prices()
 	}
-	var order map[string][]int
-	order, k.memory = Order(cfg, k.Tracker.Views(), prices, k.Tracker.settings.Now(), k.memory)
-	same := maps.EqualFunc(order, k.last, slices.Equal)
-	if same && !fresh {
+	var plan Plan
+	plan, k.memory = Order(cfg, k.Tracker.Views(), prices, k.Tracker.settings.Now(), k.memory)
+	if plan.Equal(k.last) && !fresh && !k.failed {
 		return
 	}
-	k.last = order
-	k.Push(order)
+	k.last = plan
+	k.failed = k.Push(cfg, plan) != nil
 }

@@ -31,7 +31,7 @@ func keep(t *testing.T, cfg *config.Config) *kept {
 	k.config.Store(cfg)
 	keeper := Keeper{
 		Config: k.config.Load, Prices: k.prices.Load, Tracker: k.tracker,
-		Push: func(order map[string][]int) { k.pushes <- order },
+		Push: func(_ *config.Config, plan Plan) error { k.pushes <- plan.Order; return nil },
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -119,7 +119,7 @@ func TestAKeeperWaitsForAConfigurationAndNeedsNoPrices(t *testing.T) {
 		tracker := NewTracker(Settings{})
 		var cfg atomic.Pointer[config.Config]
 		pushes := make(chan map[string][]int, 10)
-		k := Keeper{Config: cfg.Load, Tracker: tracker, Push: func(o map[string][]int) { pushes <- o }}
+		k := Keeper{Config: cfg.Load, Tracker: tracker, Push: func(_ *config.Config, p Plan) error { pushes <- p.Order; return nil }}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- k.Run(ctx) }()

@@ -91,7 +91,7 @@ func good(provider, model string) Outcome {
 }
 
 func probe(provider string, result Result, class Class) Outcome {
-	return Outcome{Provider: provider, Result: result, Class: class, Probe: true}
+	return Outcome{Provider: provider, Result: result, Class: class, Probe: true, Accepted: result == Good}
 }
 
 func several(n int, o Outcome, tracker *Tracker) {

@@ -10,31 +10,37 @@ import (
 	"github.com/postern-proxy/postern/usage/price"
 )
 
-// Order says in which order the groups of each model's route are tried: for an entry of
-// the configuration, the indexes of its usable groups (config.Model.UsableRoute). Only
-// entries whose order is not the configured one are in it. It is a pure function; what
-// it must know of its last answer is in the Memory, which it gives anew. prices may be
-// nil.
+// Order says how the route of each model is tried: in which order its groups, and which
+// members of a group come last there. Only entries are in the plan that are not tried as
+// configured. It is a pure function; what it must know of its last answer is in the
+// Memory, which it gives anew. prices may be nil.
 //
 //   - prefer: order keeps the order as configured.
 //   - prefer: cost puts the cheaper group first: the price of three input tokens and one
 //     output token (of input alone where no target has a price for output, as with
 //     embeddings), the mean of the group's targets by their weights. A group with a
-//     target whose price is not known comes after those with prices.
-//   - prefer: latency puts the group first that is quicker to the first byte; see
-//     latency.
+//     target whose price is not known comes after those with prices; the price of a
+//     pattern's target is not, unless its own name is without a *.
+//   - prefer: latency puts the group first whose answers take less time; see latency.
 //
 // Over that stand the breakers, at once: a group that cannot be used comes after those
-// that can, and among those the least bad first; see standing. A configuration can
-// switch that off.
-func Order(cfg *config.Config, views []View, prices *price.Table, now time.Time, before Memory) (map[string][]int, Memory) {
+// that can, and among those the least bad first; see standing. So does a member of a
+// group. A configuration can switch that off.
+func Order(cfg *config.Config, views []View, prices *price.Table, now time.Time, before Memory) (Plan, Memory) {
 	world := world{views: make(map[key]*View, len(views)), prices: prices, now: now}
 	for i := range views {
-		world.views[key{views[i].Provider, views[i].Model}] = &views[i]
+		world.views[key{views[i].Provider, views[i].Key, views[i].Model}] = &views[i]
 	}
-	orders, after := map[string][]int{}, Memory{}
+	plan, after := Plan{Order: map[string][]int{}, Rest: map[string][]config.Member{}}, Memory{}
+	breaks := cfg.Health.Breakers != config.BreakersOff
+	if name, p, ok := cfg.Fallback(); breaks && ok {
+		plan.resting("", world.rest("", [][]config.Target{{{Provider: name}}}, map[string]*config.Provider{name: p}))
+	}
 	for entry, model := range cfg.Models {
 		route := model.UsableRoute(cfg.Providers)
+		if breaks {
+			plan.resting(entry, world.rest(entry, route, cfg.Providers))
+		}
 		if len(route) < 2 {
 			continue
 		}
@@ -51,14 +57,20 @@ func Order(cfg *config.Config, views []View, prices *price.Table, now time.Time,
 			order, next = latency(groups, before[entry], now)
 			after[entry] = next
 		}
-		if cfg.Health.Breakers != config.BreakersOff {
+		if breaks {
 			slices.SortStableFunc(order, func(a, b int) int { return groups[a].standing.compare(groups[b].standing) })
 		}
 		if !inOrder(order) {
-			orders[entry] = order
+			plan.Order[entry] = order
 		}
 	}
-	return orders, after
+	return plan, after
+}
+
+func (p Plan) resting(entry string, members []config.Member) {
+	if len(members) > 0 {
+		p.Rest[entry] = members
+	}
 }
 
 // world is what an order follows from.
@@ -159,31 +171,36 @@ func (g *group) measure(model *View, share int) {
 	}
 }
 
-// target is the standing of one target.
-func (w *world) target(at key) standing {
-	worst := standing{}
-	for _, v := range []*View{w.views[at], w.views[key{at.provider, ""}]} {
-		if v == nil {
-			continue
-		}
-		var s standing
-		switch {
-		case v.State == Open:
-			s = standing{down, v.Until, v.ErrorAt}
-		case v.Limit(w.now):
-			s = standing{limited, v.LimitedUntil, v.ErrorAt}
-		}
-		if s.rank > worst.rank || s.rank == worst.rank && s.compare(worst) > 0 {
+// target is the standing of one target, with the best of its provider's keys.
+func (w *world) target(at key) standing { return w.worst(at) }
+
+// worst is the worst standing of a provider's, and more.
+func (w *world) worst(of ...key) standing {
+	worst := w.views[key{provider: of[0].provider}].standing(w.now)
+	for _, k := range of {
+		if s := w.views[k].standing(w.now); s.compare(worst) > 0 {
 			worst = s
 		}
 	}
 	return worst
 }
 
+// standing is what a view alone says; of nothing it is the best.
+func (v *View) standing(now time.Time) standing {
+	switch {
+	case v == nil:
+	case v.State == Open:
+		return standing{down, v.Until, v.ErrorAt}
+	case v.Limit(now):
+		return standing{limited, v.LimitedUntil, v.ErrorAt}
+	}
+	return standing{}
+}
+
 // promising says that nothing speaks against asking the target: its breakers are closed
 // and what was heard of it last was good.
 func (w *world) promising(at key) bool {
-	for _, v := range []*View{w.views[at], w.views[key{at.provider, ""}]} {
+	for _, v := range []*View{w.views[at], w.views[key{provider: at.provider}]} {
 		if v != nil && (v.State != Closed || v.ErrorAt.After(v.GoodAt)) {
 			return false
 		}

@@ -18,7 +18,8 @@ var noon = newClock().now
 
 // ordered is the order of one entry, as configured if it is not in the answer.
 func ordered(cfg *config.Config, entry string, views []View, prices *price.Table) []int {
-	orders, _ := Order(cfg, views, prices, noon, nil)
+	plan, _ := Order(cfg, views, prices, noon, nil)
+	orders := plan.Order
 	if order, ok := orders[entry]; ok {
 		return order
 	}
@@ -91,10 +92,12 @@ func TestOnlyWhatDiffersIsSaid(t *testing.T) {
 	cfg := configure("order", map[string]groups{
 		"one": {{to("a")}}, "two": {{to("a")}, {to("b")}}, "other": {{to("b")}, {to("a")}},
 	})
-	orders, _ := Order(cfg, []View{broken("a", "", time.Second, 0)}, nil, noon, nil)
+	plan, _ := Order(cfg, []View{broken("a", "", time.Second, 0)}, nil, noon, nil)
+	orders := plan.Order
 	assert.Equal(t, map[string][]int{"two": {1, 0}}, orders)
-	orders, _ = Order(cfg, nil, nil, noon, nil)
-	assert.Empty(t, orders)
+	plan, _ = Order(cfg, nil, nil, noon, nil)
+	assert.Empty(t, plan.Order)
+	assert.Empty(t, plan.Rest)
 }
 
 func TestOrderIsOfUsableGroups(t *testing.T) {
@@ -181,7 +184,8 @@ func (c *clocked) after(d time.Duration) []int {
 			views = append(views, *v)
 		}
 		kept := fmt.Sprint(c.memory)
-		orders, next := Order(c.cfg, views, nil, c.now, c.memory)
+		plan, next := Order(c.cfg, views, nil, c.now, c.memory)
+		orders := plan.Order
 		require.Equal(c.t, kept, fmt.Sprint(c.memory), "what was remembered is not changed")
 		c.memory = next
 		if !c.now.Before(end) {
@@ -329,9 +333,10 @@ func TestOrderIsAlwaysAPermutation(t *testing.T) {
 		}
 		usableRoute := cfg.Models["m"].UsableRoute(cfg.Providers)
 		now := noon.Add(time.Duration(round) * time.Second)
-		orders, next := Order(cfg, views, nil, now, memory)
+		plan, next := Order(cfg, views, nil, now, memory)
 		again, _ := Order(cfg, views, nil, now, memory)
-		require.Equal(t, orders, again)
+		require.Equal(t, plan, again)
+		orders := plan.Order
 		order, differs := orders["m"]
 		if !differs {
 			order = identity(len(usableRoute))
@@ -340,7 +345,7 @@ func TestOrderIsAlwaysAPermutation(t *testing.T) {
 		if len(order) > 0 {
 			w := world{views: map[key]*View{}, now: now}
 			for i := range views {
-				w.views[key{views[i].Provider, views[i].Model}] = &views[i]
+				w.views[key{views[i].Provider, "", views[i].Model}] = &views[i]
 			}
 			ranks := []rank{}
 			for _, i := range order {

@@ -49,31 +49,40 @@ const (
 	Other     Class = "other"
 )
 
-// wide says that a failure is the whole provider's, whichever model was asked for. NoHost
-// is not: Envoy leaves a provider's address alone for each of its keys and names apart,
-// and one broken model may have brought that about.
+// wide says that the provider was not reached at all, whichever model was asked for, and
+// with whichever key. NoHost is not: Envoy leaves a provider's address alone for each of
+// its keys and names apart, and one broken model may have brought that about.
 func (c Class) wide() bool {
 	switch c {
-	case DNS, Refused, Connect, TLS, BadKey:
+	case DNS, Refused, Connect, TLS:
 		return true
 	}
 	return false
 }
 
+// keyed says that it speaks of the key that the attempt was made with: another of the
+// same provider may be known, allowed, or have something left.
+func (c Class) keyed() bool { return c == BadKey || c == Forbidden || c == TooMany }
+
 // refuted says that a good answer to a probe, which asks for the list of models,
 // proves that a failure of this class is over. A provider can list its models and fail
 // at all of them, so of the other classes only attempts tell.
-func (c Class) refuted() bool { return c.wide() }
+func (c Class) refuted() bool { return c.wide() || c == BadKey }
 
 // Outcome is how one attempt, or one probe, ended.
 type Outcome struct {
 	Provider string
-	// Model is the provider's name for the model. Empty, or a name that is not
-	// configured and fits no configured pattern: the outcome is the provider's.
-	Model string
-	// Entry helps where Model is empty: the model's entry in the configuration, whose
-	// target at this provider it was.
+	// Key is which of the provider's keys it was with (config.Credential.Place); empty
+	// where it has not several.
+	Key string
+	// Entry is the model's entry in the configuration, whose target at this provider it
+	// was; empty: it is not known, or it was for none.
 	Entry string
+	// Model is the provider's name for the model, as it is configured or as it was asked
+	// for. It tells the targets of an entry at one provider apart, and stands for the
+	// entry where that is not known. An outcome that fits no configured one is the
+	// provider's.
+	Model string
 
 	At     time.Time // when the attempt began; zero: now
 	Result Result
@@ -85,9 +94,23 @@ type Outcome struct {
 	// a class that has them adds to the averages alone, for those who learn the
 	// tokens later than the result.
 	OutputTokens int64
-	// RetryAfter is how long a Limited provider asked to be left alone; 0: it did not
-	// say. See RetryAfter, the function.
+	// RetryAfter is how long a Limited or a Failed provider asked to be left alone; 0: it
+	// did not say. See RetryAfter, the function.
 	RetryAfter time.Duration
 
 	Probe bool // it was one of ours, not a client's: it adds to no average
+	// Accepted says that a probe was given a list, so that its key is known there.
+	Accepted bool
+}
+
+// moment is when a provider showed what it was asked to show: that of a good answer's
+// first byte, which may be long ago when it is heard of, and the begin of every other.
+func (o *Outcome) moment(now time.Time) time.Time {
+	switch {
+	case o.At.IsZero():
+		return now
+	case o.Result == Good:
+		return o.At.Add(o.FirstByte)
+	}
+	return o.At
 }

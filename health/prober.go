@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/postern-proxy/postern/config"
@@ -24,17 +25,18 @@ type Prober struct {
 	Every time.Duration
 	// Timeout bounds a probe; default is what the configuration says, or 5s.
 	Timeout time.Duration
-	// AtOnce is how many probes there may be at a time; default 4.
+	// AtOnce is how many probes there may be at a time; default 16. Who waits for a place
+	// gets it in turn.
 	AtOnce int
 	// Ask asks one provider; default Ask.
-	Ask func(ctx context.Context, name string, p *config.Provider) Outcome
+	Ask func(ctx context.Context, name string, p *config.Provider) []Outcome
 }
 
 // Run asks until ctx ends, and returns when the last probe has. Its error is always nil,
 // so that it can stand in a group of those that have one.
 func (p *Prober) Run(ctx context.Context) error {
 	round := round{Prober: *p, visits: map[string]*visit{}, done: make(chan answer)}
-	atLeast(&round.AtOnce, 4)
+	atLeast(&round.AtOnce, 16)
 	if round.Ask == nil {
 		round.Ask = Ask
 	}
@@ -84,9 +86,9 @@ type visit struct {
 }
 
 type answer struct {
-	name    string
-	of      *config.Provider
-	outcome Outcome
+	name     string
+	of       *config.Provider
+	outcomes []Outcome
 }
 
 // adopt takes what a new configuration says of probes.
@@ -112,7 +114,8 @@ func (r *round) adopt(cfg *config.Config) (fresh bool) {
 	return true
 }
 
-// begin asks those whose time it is.
+// begin asks those whose time it is, first those whose time it has been for the longest:
+// providers that are slow to fail keep nobody else from being asked.
 func (r *round) begin(ctx context.Context, cfg *config.Config) {
 	for name, v := range r.visits {
 		if !v.busy && !askable(cfg.Providers[name]) {
@@ -123,11 +126,15 @@ func (r *round) begin(ctx context.Context, cfg *config.Config) {
 	if r.every < 0 {
 		return // the configuration wants none asked
 	}
+	var due []string
 	for _, name := range sortedKeys(cfg.Providers) {
-		its := cfg.Providers[name]
-		if r.running < r.AtOnce && askable(its) && r.due(name, its, now) {
-			r.ask(ctx, name, its, now)
+		if its := cfg.Providers[name]; askable(its) && r.due(name, its, now) {
+			due = append(due, name)
 		}
+	}
+	slices.SortStableFunc(due, func(a, b string) int { return r.visits[a].next.Compare(r.visits[b].next) })
+	for _, name := range due[:min(len(due), r.AtOnce-r.running)] {
+		r.ask(ctx, name, cfg.Providers[name], now)
 	}
 }
 
@@ -184,7 +191,9 @@ func (r *round) end(ctx context.Context, a answer) {
 	if !reflect.DeepEqual(v.provider, a.of) || ctx.Err() != nil {
 		return
 	}
-	r.Tracker.Observe(a.outcome)
+	for _, o := range a.outcomes {
+		r.Tracker.Observe(o)
+	}
 	wait := r.every
 	if _, troubled, _ := r.Tracker.glance(a.name); troubled {
 		wait = r.soon

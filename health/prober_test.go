@@ -38,7 +38,7 @@ func askedFor(t *testing.T, p *config.Provider, timeout time.Duration) Outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	o := Ask(ctx, "a", p)
+	o := Sum(Ask(ctx, "a", p))
 	assert.True(t, o.Probe)
 	assert.Equal(t, "a", o.Provider)
 	assert.NotContains(t, fmt.Sprintf("%#v", o), secret)
@@ -140,8 +140,15 @@ func TestAskWithSeveralKeysNeedsOneThatIsGood(t *testing.T) {
 	p.Key = config.Secret{}
 	p.Keys = []config.Key{{Key: config.NewSecret("${OLD}", "sk-old")}, {Key: config.NewSecret("${NEW}", secret)}}
 	assert.Equal(t, Good.String(), asked(t, p).Result.String())
+	all := Ask(t.Context(), "a", p)
+	require.Len(t, all, 2)
+	assert.Equal(t, []any{"0", BadKey, false}, []any{all[0].Key, all[0].Class, all[0].Accepted})
+	assert.Equal(t, []any{"1", Class(""), true}, []any{all[1].Key, all[1].Class, all[1].Accepted})
 	p.Keys = p.Keys[:1]
 	assert.Equal(t, BadKey, asked(t, p).Class)
+	server.Refuse()
+	p.Keys = append(p.Keys, p.Keys...)
+	assert.Len(t, Ask(t.Context(), "a", p), 1, "who is not there is not asked again")
 }
 
 func TestAskLeavesNoConnection(t *testing.T) {
@@ -181,7 +188,7 @@ func TestAskReadsOnlySoMuch(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	o := Ask(t.Context(), "a", at(server.URL))
+	o := Sum(Ask(t.Context(), "a", at(server.URL)))
 	assert.Equal(t, Malformed, o.Class)
 	assert.Less(t, sent.Load(), int64(32<<20))
 }
@@ -203,18 +210,22 @@ type ward struct {
 	mu     sync.Mutex
 	says   map[string]Outcome
 	takes  time.Duration
+	slow   string // whose names begin so do not answer
 	asked  map[string][]time.Time
 	atOnce int
 	most   int
 }
 
-func (w *ward) ask(ctx context.Context, name string, _ *config.Provider) Outcome {
+func (w *ward) ask(ctx context.Context, name string, _ *config.Provider) []Outcome {
 	w.mu.Lock()
 	w.asked[name] = append(w.asked[name], time.Now())
 	w.atOnce++
 	w.most = max(w.most, w.atOnce)
 	o, ok := w.says[name]
 	takes := w.takes
+	if w.slow != "" && strings.HasPrefix(name, w.slow) {
+		takes = time.Hour
+	}
 	w.mu.Unlock()
 	if !ok {
 		o = probe(name, Good, "")
@@ -227,7 +238,7 @@ func (w *ward) ask(ctx context.Context, name string, _ *config.Provider) Outcome
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.atOnce--
-	return o
+	return []Outcome{o}
 }
 
 func (w *ward) say(o Outcome) {
@@ -384,6 +395,28 @@ func TestOnlyAFewAreAskedAtOnce(t *testing.T) {
 	})
 }
 
+// Those that are slow to fail come first by name, and keep nobody else from being asked.
+func TestNobodyWaitsForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := three("order")
+		for i := range 7 {
+			cfg.Providers[fmt.Sprint("a-hangs-", i)] = at("http://127.0.0.1:1")
+		}
+		w := probing(t, cfg, Prober{AtOnce: 2, Every: 2 * time.Second, Timeout: 5 * time.Second})
+		w.mu.Lock()
+		w.slow = "a-hangs-"
+		w.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		fewest, most := 1000, 0
+		for name := range cfg.Providers {
+			n := len(w.times(name))
+			fewest, most = min(fewest, n), max(most, n)
+		}
+		assert.Positive(t, fewest)
+		assert.LessOrEqual(t, most, 2*fewest)
+	})
+}
+
 func TestANewConfigurationIsAskedAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := probing(t, three("order"), Prober{})
@@ -418,7 +451,7 @@ func TestARecoveredProviderIsFirstAgain(t *testing.T) {
 	orders := make(chan map[string][]int, 100)
 	keeper := Keeper{
 		Config: func() *config.Config { return cfg }, Tracker: tracker, Every: 20 * time.Millisecond,
-		Push: func(order map[string][]int) { orders <- order },
+		Push: func(_ *config.Config, plan Plan) error { orders <- plan.Order; return nil },
 	}
 	prober := Prober{Config: keeper.Config, Tracker: tracker, Every: 150 * time.Millisecond, Timeout: time.Second}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -38,6 +38,8 @@ type Settings struct {
 
 	Now    func() time.Time // default time.Now
 	Jitter func() float64   // from 0 to 1; default is random
+
+	confirm bool // a breaker that would open waits for confirm
 }
 
 func withDefaults(s Settings) Settings {

@@ -9,8 +9,8 @@ import (
 const slots = 10
 
 // counts are the outcomes of some time. held are the failures among them that may
-// open the breaker.
-type counts struct{ good, failed, limited, held uint32 }
+// open the breaker, late the good ones that tell of the time before the window.
+type counts struct{ good, failed, limited, held, late uint32 }
 
 // window counts outcomes of the last while, a slot each tenth of it.
 type window struct {
@@ -40,6 +40,7 @@ func (w *window) sum(now time.Time, length time.Duration) counts {
 			all.failed += slot.failed
 			all.limited += slot.limited
 			all.held += slot.held
+			all.late += slot.late
 		}
 	}
 	return all
@@ -57,6 +58,9 @@ func (a *average) add(value float64, now time.Time, memory time.Duration) {
 	if passed := now.Sub(a.at); passed > 0 {
 		keep = math.Exp(-passed.Seconds() / memory.Seconds())
 		a.at = now
+		if passed > memory && a.weight*keep > 1 { // silence, after whatever much: one observation
+			keep = 1 / a.weight
+		}
 	}
 	a.sum = a.sum*keep + value
 	a.weight = a.weight*keep + 1

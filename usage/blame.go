@@ -5,6 +5,7 @@ import (
 
 	data "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 
+	"github.com/postern-proxy/postern/fault"
 	"github.com/postern-proxy/postern/wire"
 )
 
@@ -101,8 +102,28 @@ func providersAnswer(status int) Blame {
 	switch {
 	case status == 401, status == 403:
 		return Gateway
-	case status == 408, status == 429, status >= 500:
-		return Provider
+	case status == 408, status == 424, status == 429, status >= 500:
+		return Provider // 424: its model failed (Amazon Bedrock)
 	}
 	return Client
+}
+
+// brokenOff is whose fault it is that an answer ended with that kind of failure after it
+// had begun with a 200: what the kind's status says.
+func brokenOff(kind string) Blame {
+	for _, k := range fault.Kinds() {
+		if k.String() == kind {
+			return providersAnswer(k.Status())
+		}
+	}
+	return Provider
+}
+
+// Throttled says that an error's name, as Amazon's services send it in x-amzn-errortype,
+// means too many requests, whatever its status is: a used-up quota has a 400.
+func Throttled(name string) bool {
+	name, _, _ = strings.Cut(name, ":")
+	name = strings.ToLower(name[strings.LastIndexAny(name, "#/")+1:])
+	return strings.HasPrefix(name, "throttl") || strings.HasPrefix(name, "servicequotaexceeded") ||
+		strings.HasPrefix(name, "toomanyrequests") || strings.HasPrefix(name, "requestlimitexceeded")
 }

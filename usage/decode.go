@@ -20,6 +20,7 @@ const (
 	headerConfig    = wire.HeaderConfig
 	headerType      = "content-type"
 	headerRetry     = "retry-after"
+	headerRefused   = "x-amzn-errortype"
 )
 
 // Decoder turns entries of Envoy's access log into requests and attempts. Every value
@@ -69,23 +70,24 @@ func (d *Decoder) request(e *entry, m *memos, r *Request) {
 		r.Lane = Native
 	}
 	r.Blame = blame(r.Status, r.Details, e.flags, r.Provider != "")
-	if r.Blame == Nobody && len(e.said.failed.word()) > 0 {
-		r.Blame = Provider // its answer began with a 200 and then said that it failed
+	if failed := e.said.failed.word(); r.Blame == Nobody && len(failed) > 0 {
+		r.Blame = brokenOff(string(failed)) // its answer began with a 200 and then said that it failed
 	}
 	r.Reason = reasonOf(r)
 	r.last = []Attempt{{}}
-	e.lastAttempt(r, &r.last[0])
+	e.lastAttempt(m, r, aimed, &r.last[0])
 }
 
 // lastAttempt is what a request's entry tells of its last attempt: enough, where that
 // one did not fail.
-func (e *entry) lastAttempt(r *Request, a *Attempt) {
+func (e *entry) lastAttempt(m *memos, r *Request, aimed aim, a *Attempt) {
 	begun := e.times[firstSent]
 	*a = Attempt{
-		RequestID: r.ID, Time: r.Time.Add(begun), Provider: r.Provider, Model: r.Model, Implied: true,
+		RequestID: r.ID, Time: r.Time.Add(begun), Provider: r.Provider, Account: aimed.account, Model: r.Model, Target: aimed.model, Implied: true,
 		Status: r.Status, Flags: r.Flags, Details: r.Details, Blame: r.Blame, Aborted: r.Aborted,
 		Duration: max(0, e.times[lastGot]-begun),
 		BytesIn:  r.BytesOut, BytesOut: r.BytesIn, found: r.found, Nowhere: e.sink,
+		Failed: m.name(e.said.failed.word(), maxID),
 	}
 	if r.Entry {
 		a.Route = r.Route
@@ -150,6 +152,7 @@ func (d *Decoder) attempt(e *entry, m *memos) Attempt {
 		found:    e.said.found(),
 
 		RetryAfter: m.name(e.retry, maxID),
+		Refused:    m.name(e.refused, maxID),
 	}
 	details := a.Details
 	if details == "" && a.Status != 0 {
@@ -162,8 +165,12 @@ func (d *Decoder) attempt(e *entry, m *memos) Attempt {
 		a.Route = route
 	}
 	aimed := m.target(e.cluster)
-	a.Provider, a.Model, a.pattern = aimed.provider, aimed.model, aimed.pattern
+	a.Provider, a.Account, a.Model, a.pattern = aimed.provider, aimed.account, aimed.model, aimed.pattern
+	a.Target = a.Model
 	a.Blame = blame(a.Status, details, e.flags, true)
+	if a.Blame == Client && Throttled(a.Refused) {
+		a.Blame = Provider
+	}
 	if a.Open = a.Flags == "" && a.Status < 400 && !e.upstream; a.Open {
 		a.Blame = Nobody
 	}

@@ -440,3 +440,58 @@ func TestAnAnswerThatFailedInTheMiddleIsTheProvidersFault(t *testing.T) {
 	r = d.Request(e)
 	assert.Equal(t, Client, r.Blame, "the client had left by then")
 }
+
+// What the answer said of itself is judged as a status would be that says the same.
+func TestWhoseFaultAnAnswerIsThatBrokeOff(t *testing.T) {
+	d := decoder(t)
+	for kind, want := range map[string]Blame{
+		"rate_limited": Provider, "upstream_garbage": Provider, "upstream_timeout": Provider, "unavailable": Provider,
+		"invalid_request": Client, "body_too_large": Client, "never heard of": Provider,
+	} {
+		e := requestEntry(t, "id-1")
+		usageIs(t, map[string]any{"failed": kind})(e)
+		r := d.Request(e)
+		assert.Equal(t, want, r.Blame, kind)
+		assert.Equal(t, kind, r.last[0].Failed)
+	}
+}
+
+// Bedrock's own words: a used-up quota is a 400, a model that failed a 424.
+func TestWhatBedrockRefuses(t *testing.T) {
+	d := decoder(t)
+	named := func(name string) func(*data.HTTPAccessLogEntry) {
+		return func(e *data.HTTPAccessLogEntry) { e.Response.ResponseHeaders["x-amzn-errortype"] = name }
+	}
+	a := d.Attempt(attemptEntry(t, "x", 1, answered(424, "")))
+	assert.Equal(t, Provider, a.Blame)
+	a = d.Attempt(attemptEntry(t, "x", 1, answered(400, ""), named("ServiceQuotaExceededException:http://internal.amazon.com/coral/com.amazon/")))
+	assert.Equal(t, Provider, a.Blame)
+	assert.True(t, Throttled(a.Refused))
+	a = d.Attempt(attemptEntry(t, "x", 1, answered(400, ""), named("ValidationException")))
+	assert.Equal(t, Client, a.Blame)
+	for name, want := range map[string]bool{
+		"ThrottlingException": true, "throttlingException": true, "com.amazon.coral#ThrottledException": true, "TooManyRequestsException": true,
+		"": false, ":": false, "#": false, "ModelErrorException": false,
+	} {
+		assert.Equal(t, want, Throttled(name), name)
+	}
+}
+
+// The cluster tells with which of its provider's keys an attempt was made, and what the
+// target is called where it is configured.
+func TestWithWhichKeyAndAtWhichTarget(t *testing.T) {
+	d := decoder(t)
+	for cluster, want := range map[string][3]string{
+		"provider/openai":               {"", "", "gpt-4o-mini"},
+		"provider/openai#12":            {"12", "", "gpt-4o-mini"},
+		"guarded/openai#3!@my-gpt":      {"3", "my-gpt", "my-gpt"},
+		"provider/openai#!":             {"", "", "gpt-4o-mini"},
+		"guarded/openai#0=own/*<gpt-*":  {"0", "own/*", "own/4o-mini"},
+		"provider/openai#0=1#2@3<gpt-*": {"0", "1#2@3", "1#2@3"},
+	} {
+		early := d.Attempt(attemptEntry(t, "x", 1, at(cluster), answered(500, "")))
+		r := d.Request(requestEntry(t, "x", at(cluster)))
+		assert.Equal(t, want, [3]string{r.last[0].Account, r.last[0].Target, r.last[0].Model}, cluster)
+		assert.Equal(t, want[:2], []string{early.Account, early.Target}, "%s, before the request ends", cluster)
+	}
+}

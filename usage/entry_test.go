@@ -188,7 +188,7 @@ func entryOf(e *data.HTTPAccessLogEntry) entry {
 		path: []byte(request.GetPath()), original: []byte(request.GetOriginalPath()),
 		cluster: []byte(c.GetUpstreamCluster()), route: []byte(c.GetRouteName()), failure: []byte(c.GetUpstreamTransportFailureReason()),
 		details: []byte(response.GetResponseCodeDetails()),
-		config:  []byte(headers[headerConfig]), media: []byte(headers[headerType]), retry: []byte(headers[headerRetry]),
+		config:  []byte(headers[headerConfig]), media: []byte(headers[headerType]), retry: []byte(headers[headerRetry]), refused: []byte(headers[headerRefused]),
 		status: uint64(response.GetResponseCode().GetValue()), in: request.GetRequestBodyBytes(), out: response.GetResponseBodyBytes(),
 	}
 	if address := c.GetDownstreamDirectRemoteAddress(); address != nil {

@@ -13,7 +13,7 @@ const (
 )
 
 // aim is what a cluster's name says.
-type aim struct{ provider, model, pattern string }
+type aim struct{ provider, account, model, pattern string }
 
 // target reads a cluster's name: provider/NAME[#KEY][@[MODEL]][=MODEL][<PATTERN], where
 // KEY is which of the provider's keys it has, and @ says that it writes the path. model
@@ -32,12 +32,14 @@ func target(cluster string) aim {
 		end = i
 	}
 	provider, rest := rest[:end], rest[end:]
+	account := ""
 	if strings.HasPrefix(rest, "#") {
-		rest = strings.TrimLeft(rest[1:], "0123456789!") // its number, and whether answers are held
+		after := strings.TrimLeft(rest[1:], "0123456789")
+		account, rest = rest[1:len(rest)-len(after)], strings.TrimLeft(after, "!") // whether answers are held
 	}
 	rest = strings.TrimPrefix(strings.TrimPrefix(rest, "@"), "=")
 	model, pattern, _ := strings.Cut(rest, "<")
-	return aim{provider: clean(provider, maxName), model: clean(model, maxName), pattern: clean(pattern, maxName)}
+	return aim{provider: clean(provider, maxName), account: clean(account, maxID), model: clean(model, maxName), pattern: clean(pattern, maxName)}
 }
 
 // fill puts into a target's name what the entry's * stood for in the name asked.

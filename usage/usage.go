@@ -70,7 +70,9 @@ type Attempt struct {
 	Time      time.Time
 	Route     string // the model's entry in the configuration; empty: it was for none
 	Provider  string
+	Account   string // which of the provider's keys it was made with, from "0"; empty: it has not several
 	Model     string // empty: the cluster does not say it, it is the request's
+	Target    string // the same as it is configured, with its *; empty: the target has the entry's own name
 	Status    int    // 0: no answer
 	Flags     string
 	Details   string // Envoy's response code details, or why there was no connection
@@ -84,6 +86,12 @@ type Attempt struct {
 	Duration  time.Duration
 	BytesIn   int64 // of the answer's body
 	BytesOut  int64 // of the request's body
+
+	// Failed is the kind of failure (fault.Kind) that an answer ended with which had begun
+	// well; empty: nobody who read it says so.
+	Failed string
+	// Refused is the name of the error that a provider of Amazon's form answered with.
+	Refused string
 
 	// RetryAfter is the header of that name, as the provider wrote it; empty if it did
 	// not, or if the attempt is Implied.

@@ -33,6 +33,7 @@ type entry struct {
 	peer                          []byte // the connection's address, as the message has it
 	cluster, route, failure       []byte
 	details, config, media, retry []byte
+	refused                       []byte
 	status, in, out               uint64
 
 	// From the metadata.
@@ -262,6 +263,8 @@ func (e *entry) readResponse(s *scan) {
 			e.media = value
 		case headerRetry:
 			e.retry = value
+		case headerRefused:
+			e.refused = value
 		}
 	case 6:
 		e.details = s.text

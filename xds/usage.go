@@ -75,8 +75,8 @@ func attemptLog(in Input) *accesslog.AccessLog {
 		Filter: filter,
 		ConfigType: &accesslog.AccessLog_TypedConfig{TypedConfig: pack(&grpclog.HttpGrpcAccessLogConfig{
 			CommonConfig: usageLog(wire.LogAttempts),
-			// How long a provider wants to be left alone.
-			AdditionalResponseHeadersToLog: []string{"retry-after"},
+			// How long a provider wants to be left alone, and what Amazon Bedrock calls its error.
+			AdditionalResponseHeadersToLog: []string{"retry-after", "x-amzn-errortype"},
 		})},
 	}
 }
