@@ -32,19 +32,28 @@ const (
 	// A model is measured once it has so many samples.
 	enoughSamples = 5
 
+	// A typical answer has so many output tokens.
+	typical = 100
+
 	// A group that comes late gets no traffic and so no measure. One that was never
 	// measured, or not for so long, gets a turn as the first: until it has enough
-	// samples, for explore at most, and then not again for pause, and only if there was
-	// traffic to measure meanwhile. Only groups get one whose breakers are closed and of which the last word, a probe's too, was
-	// good; so it is a probe that brings a recovered one back.
-	stale   = 10 * time.Minute
-	explore = 30 * time.Second
-	pause   = 5 * time.Minute
+	// samples, or for as long as it takes at the route's rate that turnRequests begin,
+	// and then not again for as long, and only if there was traffic to measure
+	// meanwhile. What it is asked is heard of when it ends, which may be after the turn.
+	// Only groups get one whose breakers are closed and of which the last word, a
+	// probe's too, was good; so it is a probe that brings a recovered one back.
+	stale        = 2 * time.Minute
+	turnRequests = 4 * enoughSamples
+	turnShortest = time.Second
+	turnLongest  = 30 * time.Second
 )
 
-// latency is the order by time to the first byte, and what to remember of it. Groups
-// that are not measured come after those that are, in the order as configured.
+// latency is the order by the time that a typical answer takes, and what to remember of
+// it: the time to the first byte, and that for the tokens after it, where all groups that
+// are measured have said their tokens. Groups that are not measured come after those that
+// are, in the order as configured.
 func latency(groups []group, before memo, now time.Time) ([]int, memo) {
+	timed(groups)
 	next := remembered(before, groups)
 	next.settle(groups, now)
 	next.explore(groups, now)
@@ -53,6 +62,17 @@ func latency(groups []group, before memo, now time.Time) ([]int, memo) {
 		toFront(order, slices.Index(order, next.turn))
 	}
 	return order, next
+}
+
+// timed works out what groups are compared by.
+func timed(groups []group) {
+	paced := !slices.ContainsFunc(groups, func(g group) bool { return g.firstByte > 0 && g.pace == 0 })
+	for i := range groups {
+		groups[i].takes = groups[i].firstByte
+		if paced {
+			groups[i].takes += typical * groups[i].pace
+		}
+	}
 }
 
 // remembered is a copy of the memo for these groups: a new one if it was of others.
@@ -88,7 +108,7 @@ func improved(base []int, groups []group) []int {
 	for place := range order {
 		best := place
 		for other := place + 1; other < len(order); other++ {
-			if clearly(groups[order[other]], groups[order[place]]) && (best == place || groups[order[other]].firstByte < groups[order[best]].firstByte) {
+			if clearly(groups[order[other]], groups[order[place]]) && (best == place || groups[order[other]].takes < groups[order[best]].takes) {
 				best = other
 			}
 		}
@@ -99,10 +119,10 @@ func improved(base []int, groups []group) []int {
 
 // clearly says that a is quicker than b, or measured where b is not.
 func clearly(a, b group) bool {
-	if a.firstByte == 0 || b.firstByte == 0 {
-		return a.firstByte != 0
+	if a.takes == 0 || b.takes == 0 {
+		return a.takes != 0
 	}
-	return float64(a.firstByte) <= quicker*float64(b.firstByte)
+	return float64(a.takes) <= quicker*float64(b.takes)
 }
 
 // explore ends a turn that is over, and begins the next one that is due.
@@ -114,17 +134,29 @@ func (m *memo) explore(groups []group, now time.Time) {
 		}
 		m.turned[m.turn], m.turn = now, -1
 	}
-	busy := slices.ContainsFunc(groups, func(g group) bool { return now.Sub(g.measured) < pause })
+	busy := slices.ContainsFunc(groups, func(g group) bool { return now.Sub(g.measured) < stale })
+	rate := 0.0
+	for i := range groups {
+		rate += groups[i].rate
+	}
 	for place, i := range m.base {
 		g := groups[i]
 		known := g.firstByte > 0 && now.Sub(g.measured) < stale
-		rested := m.turned[i].IsZero() || now.Sub(m.turned[i]) >= pause
+		rested := m.turned[i].IsZero() || now.Sub(m.turned[i]) >= stale
 		if known || !rested || !g.promising || !busy && place > 0 {
 			continue
 		}
-		m.turn, m.ends, m.samples = i, now.Add(explore), g.samples
+		m.turn, m.ends, m.samples = i, now.Add(turnOf(rate)), g.samples
 		return
 	}
+}
+
+// turnOf is how long a turn is at so many requests a second.
+func turnOf(rate float64) time.Duration {
+	if rate <= turnRequests/turnLongest.Seconds() {
+		return turnLongest
+	}
+	return max(turnShortest, time.Duration(turnRequests/rate*float64(time.Second)))
 }
 
 // toFront moves the place to the first one; the others keep their order.

@@ -27,7 +27,7 @@ import (
 // that can, and among those the least bad first; see standing. So does a member of a
 // group. A configuration can switch that off.
 func Order(cfg *config.Config, views []View, prices *price.Table, now time.Time, before Memory) (Plan, Memory) {
-	world := world{views: make(map[key]*View, len(views)), prices: prices, now: now}
+	world := world{views: make(map[key]*View, len(views)), prices: prices, now: now, window: cmp.Or(time.Duration(cfg.Health.Window), defaultWindow)}
 	for i := range views {
 		world.views[key{views[i].Provider, views[i].Key, views[i].Model}] = &views[i]
 	}
@@ -78,6 +78,7 @@ type world struct {
 	views  map[key]*View
 	prices *price.Table
 	now    time.Time
+	window time.Duration // of the views' counts
 }
 
 // group is what is known of one group of a route.
@@ -88,7 +89,10 @@ type group struct {
 	blend, input float64 // the price; NaN: not known
 
 	firstByte time.Duration // 0: not known
-	weighed   int           // the weight of the targets that it is of
+	pace      time.Duration // of a token after that; 0: not known, or not of all
+	takes     time.Duration // by what groups are ordered; 0: not known
+	rate      float64       // good answers a second
+	weighed   int           // the weight of the targets that they are of
 	measured  time.Time     // when that last moved
 	samples   uint64
 	promising bool // nothing speaks against trying it: closed, and the last word was good
@@ -123,7 +127,7 @@ func (s standing) compare(other standing) int {
 // group sums up the targets. A target is as bad as the worse of its model's state and
 // its provider's.
 func (w *world) group(entry string, targets []config.Target) group {
-	g := group{promising: true}
+	g, paced := group{promising: true}, true
 	total, available := 0, 0
 	for _, target := range targets {
 		share := target.Share()
@@ -143,12 +147,16 @@ func (w *world) group(entry string, targets []config.Target) group {
 		g.promising = g.promising && s.rank == usable && w.promising(at)
 		g.blend += float64(share) * w.cost(at, price.Tokens{Input: 3000, Output: 1000})
 		g.input += float64(share) * w.cost(at, price.Tokens{Input: 1000})
-		g.measure(w.views[at], share)
+		paced = g.measure(w.views[at], share, w.window) && paced
 	}
 	g.blend /= float64(total)
 	g.input /= float64(total)
 	if g.weighed > 0 {
 		g.firstByte /= time.Duration(g.weighed)
+		g.pace /= time.Duration(g.weighed)
+	}
+	if !paced {
+		g.pace = 0
 	}
 	if g.standing.rank == usable && 2*available < total {
 		g.standing.rank = partly
@@ -156,19 +164,24 @@ func (w *world) group(entry string, targets []config.Target) group {
 	return g
 }
 
-// measure adds a target's part of the averages; firstByte is a sum until all are added.
-func (g *group) measure(model *View, share int) {
+// measure adds a target's part of the averages, which are sums until all are added. paced
+// is false where a measured target has not said its tokens.
+func (g *group) measure(model *View, share int, window time.Duration) (paced bool) {
 	if model == nil {
-		return
+		return true
 	}
 	g.samples += model.Samples
+	g.rate += float64(model.Good) / window.Seconds()
 	if model.MeasuredAt.After(g.measured) {
 		g.measured = model.MeasuredAt
 	}
 	if model.Samples >= enoughSamples && model.FirstByte > 0 {
 		g.weighed += share
 		g.firstByte += time.Duration(share) * model.FirstByte
+		g.pace += time.Duration(share) * model.Pace
+		return model.Pace > 0
 	}
+	return true
 }
 
 // target is the standing of one target, with the best of its provider's keys.

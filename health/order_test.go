@@ -256,12 +256,13 @@ func TestWhatWasNeverMeasuredGetsItsTurn(t *testing.T) {
 
 func TestATurnEnds(t *testing.T) {
 	c := measured(t, 100, 0, 100)
-	assert.Equal(t, []int{1, 0, 2}, c.after(explore-time.Second))
+	assert.Equal(t, []int{1, 0, 2}, c.after(turnLongest-time.Second))
 	c.is("a", 100)
 	c.is("c", 100)
 	assert.Equal(t, []int{0, 2, 1}, c.after(time.Second), "nothing came of it")
-	assert.Equal(t, []int{0, 2, 1}, c.after(pause-time.Second))
+	assert.Equal(t, []int{0, 2, 1}, c.after(stale-time.Second))
 	c.is("a", 100)
+	c.is("c", 100)
 	assert.Equal(t, []int{1, 0, 2}, c.after(time.Second), "but it is tried again")
 	c.views["b"].State = Open
 	assert.Equal(t, []int{0, 2, 1}, c.after(0), "a failure ends it at once")
@@ -273,6 +274,69 @@ func TestOnlyWhatIsWellGetsATurn(t *testing.T) {
 	assert.Equal(t, []int{0, 2, 1}, c.after(time.Minute))
 	c.views["b"].GoodAt = c.now // a probe
 	assert.Equal(t, []int{1, 0, 2}, c.after(0))
+}
+
+// A turn is as long as it takes to ask often enough, so that a slow one gets little.
+func TestATurnIsShortWhereMuchIsAsked(t *testing.T) {
+	assert.Equal(t, turnLongest, turnOf(0))
+	assert.Equal(t, turnLongest, turnOf(0.5))
+	assert.Equal(t, 10*time.Second, turnOf(2))
+	assert.Equal(t, turnShortest, turnOf(1e9))
+	c := measured(t, 100, 0, 100)
+	c.views["a"].Good = 50 // in ten seconds
+	assert.Equal(t, []int{1, 0, 2}, c.after(4*time.Second-time.Millisecond))
+	assert.Equal(t, []int{0, 2, 1}, c.after(time.Millisecond))
+	c.is("b", 50) // what it was asked is heard of when it ends
+	assert.Equal(t, []int{1, 0, 2}, c.after(dwell))
+}
+
+// What an answer takes is its first byte and its tokens.
+func TestOrderByWhatAnAnswerTakes(t *testing.T) {
+	c := measured(t, 100, 300, 300)
+	c.views["a"].Pace, c.views["b"].Pace = 20*time.Millisecond, 5*time.Millisecond
+	assert.Equal(t, []int{0, 1, 2}, c.after(time.Minute), "as long as one does not say its tokens")
+	c.views["c"].Pace = 100 * time.Millisecond
+	assert.Equal(t, []int{1, 0, 2}, c.after(dwell), "0.8 s, 2.1 s and 10.3 s")
+}
+
+// One that was slow and is not any more is noticed.
+func TestOneThatRecoveredIsNoticed(t *testing.T) {
+	tracker, clock := tracking(t, three("latency"))
+	answer := func(provider string, took time.Duration) {
+		o := good(provider, "m")
+		o.FirstByte = took
+		tracker.Observe(o)
+	}
+	var memory Memory
+	order := func() []int {
+		var plan Plan
+		plan, memory = Order(three("latency"), tracker.Views(), nil, clock.Now(), memory)
+		if order, ok := plan.Order["m"]; ok {
+			return order
+		}
+		return []int{0, 1, 2}
+	}
+	slow, lost, asked, back := true, time.Time{}, 0, time.Duration(0)
+	for range 10 * 240 { // four minutes, ten requests a second
+		first := order()[0]
+		took := map[int]time.Duration{0: 50 * time.Millisecond, 1: 100 * time.Millisecond, 2: 200 * time.Millisecond}[first]
+		if first == 0 && slow {
+			took = time.Second
+			asked++
+		}
+		answer(string(rune('a'+first)), took)
+		clock.pass(100 * time.Millisecond)
+		switch {
+		case slow && clock.Now().Sub(noon) > time.Minute:
+			slow, lost = false, clock.Now()
+		case !slow && first == 0 && back == 0:
+			back = clock.Now().Sub(lost)
+		}
+	}
+	assert.Less(t, asked, 100, "of 600, of which it was first for a while")
+	assert.Positive(t, back)
+	assert.LessOrEqual(t, back, stale)
+	assert.Equal(t, 0, order()[0])
 }
 
 func TestOldMeasuresAreTakenAgain(t *testing.T) {

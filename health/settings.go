@@ -42,12 +42,14 @@ type Settings struct {
 	confirm bool // a breaker that would open waits for confirm
 }
 
+const defaultWindow = 10 * time.Second
+
 func withDefaults(s Settings) Settings {
 	atLeast(&s.Consecutive, 5)
 	atLeast(&s.Enough, 20)
 	atLeast(&s.Probes, 2)
 	atLeast(&s.Ratio, 0.5)
-	atLeast(&s.Window, 10*time.Second)
+	atLeast(&s.Window, defaultWindow)
 	atLeast(&s.Open, 5*time.Second)
 	atLeast(&s.OpenMax, 30*time.Second)
 	atLeast(&s.Forget, time.Minute)

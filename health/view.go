@@ -31,7 +31,7 @@ type View struct {
 	MeasuredAt time.Time     // when it last moved
 	Samples    uint64        // that ever went into it
 	PerToken   time.Duration // moving average of an attempt's duration per output token
-	Pace       time.Duration // the same of what follows the first byte
+	Pace       time.Duration // the same of what follows the first byte; 0: not measured enough
 
 	// Outcomes in the window (Settings.Window); those of a provider are of all models.
 	Good, Failed, Limited int
@@ -97,8 +97,11 @@ func (c *cell) view(now time.Time, s *Settings) View {
 		State: c.state, Since: c.since,
 		Class: c.class, ErrorAt: c.erred, GoodAt: c.worked, HeardAt: c.heard,
 		FirstByte: c.firstByte.duration(), MeasuredAt: c.firstByte.at, Samples: c.firstByte.samples,
-		PerToken: c.perToken.duration(), Pace: c.pace.duration(),
-		Good: int(in.good), Failed: int(in.failed), Limited: int(in.limited),
+		PerToken: c.perToken.duration(),
+		Good:     int(in.good), Failed: int(in.failed), Limited: int(in.limited),
+	}
+	if c.pace.samples >= enoughSamples {
+		v.Pace = max(1, c.pace.duration())
 	}
 	if c.state == Open {
 		v.Until = c.until

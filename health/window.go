@@ -58,8 +58,8 @@ func (a *average) add(value float64, now time.Time, memory time.Duration) {
 	if passed := now.Sub(a.at); passed > 0 {
 		keep = math.Exp(-passed.Seconds() / memory.Seconds())
 		a.at = now
-		if passed > memory && a.weight*keep > 1 { // silence, after whatever much: one observation
-			keep = 1 / a.weight
+		if passed > memory { // however much it was: it may be another world
+			keep = 0
 		}
 	}
 	a.sum = a.sum*keep + value
