@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/postern-proxy/postern/fault"
 )
 
 // Judge says what an attempt means from what Envoy's log has of it: the status (0: no
@@ -14,7 +16,7 @@ import (
 //
 // A broken answer is a failure whatever its status was. Statuses between 400 and 499
 // are the client's doing, but for those that speak of our credential (401, 403), of
-// time (408) or of too much (429).
+// time (408), of the model (424) or of too much (429).
 func Judge(status int, flags, details string, left bool) (Result, Class) {
 	if left {
 		return Ignored, Left
@@ -72,6 +74,8 @@ func judgeStatus(status int) (Result, Class) {
 		return Failed, Forbidden
 	case status == http.StatusRequestTimeout:
 		return Failed, Timeout
+	case status == http.StatusFailedDependency:
+		return Failed, Server // the model failed (Amazon Bedrock)
 	case status == http.StatusTooManyRequests:
 		return Limited, TooMany
 	case status >= 400:
@@ -80,6 +84,23 @@ func judgeStatus(status int) (Result, Class) {
 		return Ignored, Other // a redirect, which is not followed
 	}
 	return Good, ""
+}
+
+// Broken says what an answer means that began well and ended with a failure of that kind
+// (fault.Kind): what a status would have meant that says the same.
+func Broken(kind string) (Result, Class) {
+	switch kind {
+	case fault.UpstreamGarbage.String():
+		return Failed, Malformed
+	case fault.UpstreamTimeout.String():
+		return Failed, Timeout
+	}
+	for _, k := range fault.Kinds() {
+		if k.String() == kind {
+			return judgeStatus(k.Status())
+		}
+	}
+	return Failed, Malformed
 }
 
 // RetryAfter reads the header's value: seconds or an HTTP date. 0 is that it says

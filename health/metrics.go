@@ -2,9 +2,9 @@ package health
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Collector gives a Tracker's views as metrics. All labels are closed: providers and
-// models are the configured ones (a provider itself has no model), states and results
-// are this package's words.
+// Collector gives a Tracker's views as metrics. All labels are closed: providers, models
+// and keys are the configured ones (a provider itself has no model, and only one of
+// several keys is named), states and results are this package's words.
 type Collector struct {
 	tracker *Tracker
 
@@ -16,7 +16,7 @@ var _ prometheus.Collector = (*Collector)(nil)
 // NewCollector makes the metrics of a Tracker; they are served once they are registered.
 func NewCollector(t *Tracker) *Collector {
 	describe := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, append([]string{"provider", "model"}, labels...), nil)
+		return prometheus.NewDesc(name, help, append([]string{"provider", "model", "key"}, labels...), nil)
 	}
 	return &Collector{
 		tracker: t,
@@ -45,12 +45,15 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	now := c.tracker.settings.Now()
 	for _, v := range c.tracker.Views() {
 		gauge := func(desc *prometheus.Desc, value float64, label ...string) {
-			to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{v.Provider, v.Model}, label...)...)
+			to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{v.Provider, v.Model, v.Key}, label...)...)
 		}
 		for _, s := range states {
 			gauge(c.state, truth(v.State == s), string(s))
 		}
 		gauge(c.limited, truth(v.Limit(now)))
+		if v.Key != "" { // of the outcomes, a key's own would be some of its provider's
+			continue
+		}
 		gauge(c.outcomes, float64(v.Good), Good.String())
 		gauge(c.outcomes, float64(v.Failed), Failed.String())
 		gauge(c.outcomes, float64(v.Limited), Limited.String())

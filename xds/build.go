@@ -34,6 +34,9 @@ type Input struct {
 	// of its usable groups (config.Model.UsableRoute) once. An entry that has none, or
 	// what is not such an order, is tried in the order of the configuration.
 	Order map[string][]int
+	// Rest are the members of groups that come after the others of their group: by entry,
+	// or "" for what names no model. A group of which all would is used as configured.
+	Rest map[string][]config.Member
 	// Sockets are the Unix sockets of Postern's own services.
 	Sockets Sockets
 

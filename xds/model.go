@@ -87,7 +87,7 @@ func modelRoute(in Input, name string, match *route.HeaderMatcher) *route.Route 
 		base = cfg.Providers[usable[0][0].Provider].BasePath()
 	}
 	groups := members(cfg, name, usable)
-	attempts := guardAttempts(rotate(groups))
+	attempts := guardAttempts(in.attempts(name, groups))
 	r := &route.Route{
 		Name: "model/" + name, Match: matched,
 		Action:               &route.Route_Route{Route: action(m.Timeouts, base, attempts)},
@@ -112,7 +112,7 @@ func modelRoute(in Input, name string, match *route.HeaderMatcher) *route.Route 
 	if m.Understood(name, cfg.Providers) {
 		var more []*core.HeaderValue
 		if config.Picks(usable, cfg.Providers) {
-			more = append(more, &core.HeaderValue{Key: wire.MetaGroups, Value: literal(groupsText(groups))})
+			more = append(more, &core.HeaderValue{Key: wire.MetaGroups, Value: literal(groupsText(behind(groups, in.rests(name))))})
 		}
 		r.TypedPerFilterConfig[filterStages] = understood(cfg.Version, name, more...)
 	}
@@ -121,12 +121,13 @@ func modelRoute(in Input, name string, match *route.HeaderMatcher) *route.Route 
 
 // passRoute takes the endpoints that name no model to the default provider, by
 // path. It is nil if there is none.
-func passRoute(cfg *config.Config) *route.Route {
+func passRoute(in Input) *route.Route {
+	cfg := in.Config
 	name, p, ok := cfg.Fallback()
 	if !ok {
 		return nil
 	}
-	only := rotate(members(cfg, "", [][]config.Target{{{Provider: name}}}))
+	only := rotate(behind(members(cfg, "", [][]config.Target{{{Provider: name}}}), in.rests("")))
 	passed := action(passTimeouts, p.BasePath(), only)
 	if len(only) > 1 {
 		// To the next key goes what this one was refused, and nothing that may
@@ -195,6 +196,9 @@ func retries(t config.Timeouts, attempts int) *route.RetryPolicy {
 	return policy
 }
 
+// groupName is that of the group of an attempt, from 0.
+func groupName(attempt int) string { return fmt.Sprintf("g%d", attempt) }
+
 // rotate turns the groups of a route into one group an attempt. Envoy draws one
 // random number for a request and uses it for all its attempts, so a group that
 // was tried twice would give the same provider twice: a group of k targets
@@ -204,7 +208,7 @@ func rotate(route [][]member) []*groups.PriorityGroup {
 	var attempts []*groups.PriorityGroup
 	for _, members := range route {
 		for turn := range members {
-			group := &groups.PriorityGroup{Name: fmt.Sprintf("g%d", len(attempts))}
+			group := &groups.PriorityGroup{Name: groupName(len(attempts))}
 			for place, m := range members {
 				moved := members[(place+turn)%len(members)]
 				group.Clusters = append(group.Clusters, &groups.ClusterWeight{

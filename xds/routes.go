@@ -90,7 +90,7 @@ func routes(in Input) *route.RouteConfiguration {
 	host.Routes = append(host.Routes, tooLarge(cfg))
 	host.Routes = append(host.Routes, needModel(cfg)...)
 	host.Routes = append(host.Routes, modelRoutes(in)...)
-	host.Routes = append(host.Routes, otherPaths(cfg)...)
+	host.Routes = append(host.Routes, otherPaths(in)...)
 	return &route.RouteConfiguration{
 		Name:                           routeTable,
 		VirtualHosts:                   []*route.VirtualHost{host},
@@ -230,7 +230,8 @@ func byLength(models map[string]*config.Model) []string {
 }
 
 // otherPaths are the routes of requests that name no model.
-func otherPaths(cfg *config.Config) []*route.Route {
+func otherPaths(in Input) []*route.Route {
+	cfg := in.Config
 	live := &route.Route{
 		Name:  "live",
 		Match: pathMatch(pathLive),
@@ -254,7 +255,7 @@ func otherPaths(cfg *config.Config) []*route.Route {
 			option("allow", "POST", core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
 		all = append(all, wrongMethod)
 	}
-	if passed := passRoute(cfg); passed != nil {
+	if passed := passRoute(in); passed != nil {
 		lookalike := refuse("unknown", &fault.Error{Kind: fault.UnknownPath})
 		lookalike.Match = pathRegex(modelLookalike)
 		all = append(all, lookalike, passed)

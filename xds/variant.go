@@ -91,6 +91,7 @@ type member struct {
 	weight   uint64
 	provider string
 	model    string // the target's, as configured
+	key      string // which of the provider's keys, config.Credential.Place
 }
 
 // mostWeight keeps the sum of a group's weights within 32 bits.
@@ -124,6 +125,7 @@ func members(cfg *config.Config, entry string, route [][]config.Target) [][]memb
 					weight:   max(1, uint64(t.Share())*uint64(c.Weight)*common/total(credentials)),
 					provider: t.Provider,
 					model:    t.Model,
+					key:      c.Place,
 				})
 			}
 			if len(group) == before {

@@ -30,10 +30,10 @@ func TestAProvidersKeysShareItsWeight(t *testing.T) {
 	})
 	assert.Equal(t, [][]member{
 		// Of 400: 90 in a hundred are a's, three quarters of them its first key's.
-		{{"provider/a#0", 270, "a", ""}, {"provider/c", 40, "c", ""}, {"provider/a#1", 90, "a", ""}},
+		{{"provider/a#0", 270, "a", "", "0"}, {"provider/c", 40, "c", "", ""}, {"provider/a#1", 90, "a", "", "1"}},
 		// The keys of one provider do not stand side by side while others are there.
-		{{"provider/a#0", 9, "a", ""}, {"provider/b#0", 4, "b", ""}, {"provider/a#1", 3, "a", ""}, {"provider/b#1", 4, "b", ""}, {"provider/b#2", 4, "b", ""}},
-		{{"provider/c", 1, "c", ""}},
+		{{"provider/a#0", 9, "a", "", "0"}, {"provider/b#0", 4, "b", "", "0"}, {"provider/a#1", 3, "a", "", "1"}, {"provider/b#1", 4, "b", "", "1"}, {"provider/b#2", 4, "b", "", "2"}},
+		{{"provider/c", 1, "c", "", ""}},
 	}, got)
 }
 

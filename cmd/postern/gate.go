@@ -22,6 +22,7 @@ import (
 	"github.com/postern-proxy/postern/demo"
 	"github.com/postern-proxy/postern/envoy"
 	"github.com/postern-proxy/postern/extproc"
+	"github.com/postern-proxy/postern/health"
 	"github.com/postern-proxy/postern/usage"
 	"github.com/postern-proxy/postern/xds"
 )
@@ -47,7 +48,8 @@ type gate struct {
 	// changing is held by whoever makes another snapshot the one that is served: of
 	// another configuration, or in another order.
 	changing sync.Mutex
-	order    map[string][]int // of routes' groups; guarded by changing
+	plan     health.Plan // of routes that are not tried as configured; guarded by changing
+	unmoved  string      // why a plan could not be followed, as it was logged; likewise
 	probes   probes
 
 	lastError atomic.Pointer[string] // of the last reload, for status

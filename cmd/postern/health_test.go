@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/health"
 	"github.com/postern-proxy/postern/usage"
 )
@@ -28,6 +29,13 @@ func TestWhatAnAttemptSaysOfItsProvider(t *testing.T) {
 		"our own service broke it": {usage.Attempt{Status: 500, Blame: usage.Gateway}, health.Ignored, health.Ours},
 		"busy":                     {usage.Attempt{Status: 429, Blame: usage.Provider}, health.Limited, health.TooMany},
 		"the client's mistake":     {usage.Attempt{Status: 400, Blame: usage.Client}, health.Ignored, health.Mistake},
+		"a quota, as a 400":        {usage.Attempt{Status: 400, Refused: "ServiceQuotaExceededException", Blame: usage.Provider}, health.Limited, health.TooMany},
+		"the model failed":         {usage.Attempt{Status: 424, Blame: usage.Provider}, health.Failed, health.Server},
+		"limited within":           {usage.Attempt{Status: 200, Failed: "rate_limited", Blame: usage.Provider}, health.Limited, health.TooMany},
+		"a mistake, seen within":   {usage.Attempt{Status: 200, Failed: "invalid_request", Blame: usage.Client}, health.Ignored, health.Mistake},
+		"garbage within":           {usage.Attempt{Status: 200, Failed: "upstream_garbage", Blame: usage.Provider}, health.Failed, health.Malformed},
+		"failed within":            {usage.Attempt{Status: 200, Failed: "upstream_failed", Blame: usage.Provider}, health.Failed, health.Server},
+		"cut off":                  {usage.Attempt{Status: 200, Blame: usage.Provider}, health.Failed, health.Malformed},
 		"the client left":          {usage.Attempt{Flags: "DC", Aborted: true, Blame: usage.Client}, health.Ignored, health.Left},
 	} {
 		o := outcomeOf(&c.attempt)
@@ -40,13 +48,20 @@ func TestWhatAnAttemptSaysOfItsProvider(t *testing.T) {
 		Provider: "p", Model: "theirs", Entry: "m", At: at, Result: health.Limited, Class: health.TooMany,
 		FirstByte: 2, Duration: 3, RetryAfter: 7 * time.Second,
 	}, o)
+	for status, want := range map[int]time.Duration{503: 7 * time.Second, 529: 7 * time.Second, 500: 0, 502: 0} {
+		o = outcomeOf(&usage.Attempt{Provider: "p", Account: "1", Model: "theirs-x", Target: "theirs-*", Status: status, RetryAfter: "7"})
+		assert.Equal(t, []any{health.Failed, want, "1", "theirs-*"}, []any{o.Result, o.RetryAfter, o.Key, o.Model}, status)
+	}
 }
 
-func TestChangedOrders(t *testing.T) {
-	before := map[string][]int{"kept": {1, 0}, "gone": {1, 0}, "other": {2, 1, 0}}
-	after := map[string][]int{"kept": {1, 0}, "new": {1, 0}, "other": {1, 2, 0}}
-	assert.Equal(t, []string{"gone", "new", "other"}, changedOrders(before, after))
-	assert.Empty(t, changedOrders(nil, map[string][]int{}))
+func TestChangedPlans(t *testing.T) {
+	before := health.Plan{Order: map[string][]int{"kept": {1, 0}, "gone": {1, 0}, "other": {2, 1, 0}}}
+	after := health.Plan{
+		Order: map[string][]int{"kept": {1, 0}, "new": {1, 0}, "other": {1, 2, 0}},
+		Rest:  map[string][]config.Member{"other": {{Provider: "a"}}, "rests": {{Provider: "a"}}},
+	}
+	assert.Equal(t, []string{"gone", "new", "other", "rests"}, changedPlans(before, after))
+	assert.Empty(t, changedPlans(health.Plan{}, health.Plan{Order: map[string][]int{}}))
 }
 
 func TestProvidersInEightyColumns(t *testing.T) {
@@ -58,6 +73,12 @@ func TestProvidersInEightyColumns(t *testing.T) {
 		Providers: []providerReport{
 			{Provider: "openai", State: health.Closed, Since: ago(49 * time.Hour), FirstByte: 321.4, Probe: &probeReport{At: ago(4 * time.Second), Result: "good"}},
 			{Provider: "openai", Model: "gpt-4o", State: health.Closed, Since: ago(3 * time.Minute), LimitedUntil: now.Add(40500 * time.Millisecond), Error: health.TooMany, ErrorAt: ago(time.Second)},
+			{Provider: "keys", State: health.Closed},
+			{Provider: "keys", Key: "0", State: health.Open, Error: health.BadKey, ErrorAt: ago(time.Second)},
+			{Provider: "keys", Key: "1", State: health.Closed},
+			{Provider: "keys", Model: "gpt-4o", State: health.Closed},
+			{Provider: "keys", Key: "0", Model: "gpt-4o", State: health.Closed},
+			{Provider: "keys", Key: "1", Model: "gpt-4o", State: health.Closed, LimitedUntil: now.Add(9500 * time.Millisecond)},
 			{
 				Provider: long, State: health.Open, Since: ago(10 * time.Second), Until: now.Add(4500 * time.Millisecond), Error: health.Connect, ErrorAt: ago(time.Hour),
 				Probe: &probeReport{At: ago(2 * time.Second), Result: "failed", Error: health.Refused},
@@ -71,6 +92,11 @@ PROVIDER                     STATE     SINCE  FIRST BYTE LAST
 openai                       closed    2d          321ms probe good 4s ago
   gpt-4o                     limited   3m                429 1s ago
                                                          limited for 40s
+keys                         closed
+  #0                         open                        401 1s ago
+  #1                         closed
+  gpt-4o                     closed
+  gpt-4o #1                  limited                     limited for 9s
 `+long[:27]+`… open      10s               connect_timeout 1h ago
                                                          retry in 4s
                                                          probe refused 2s ago

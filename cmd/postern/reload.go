@@ -6,6 +6,7 @@ import (
 
 	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/extproc"
+	"github.com/postern-proxy/postern/health"
 	"github.com/postern-proxy/postern/xds"
 )
 
@@ -18,12 +19,12 @@ func (g *gate) apply(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	order := g.orderFor(cfg, table)
-	own, fleet, err := g.compile(cfg, order)
+	plan := g.planFor(cfg, table)
+	own, fleet, err := g.compile(cfg, plan)
 	if err != nil {
 		return err
 	}
-	g.order = order
+	g.plan = plan
 	keep := longestTotal(cfg, g.config.Load())
 	g.config.Store(cfg)
 	g.meters.adopt(cfg, table)
@@ -34,14 +35,15 @@ func (g *gate) apply(ctx context.Context, cfg *config.Config) error {
 	return g.publish(ctx, own, fleet, keep)
 }
 
-// compile makes the snapshots of a configuration whose groups are tried in an order: the
+// compile makes the snapshots of a configuration whose routes are tried by a plan: the
 // gate's own and the fleet's.
-func (g *gate) compile(cfg *config.Config, order map[string][]int) (own xds.View, fleet map[string]xds.View, err error) {
+func (g *gate) compile(cfg *config.Config, plan health.Plan) (own xds.View, fleet map[string]xds.View, err error) {
 	in := xds.Input{
 		Config: cfg,
 		JWKS:   g.signer.JWKS(),
 		Trust:  g.trust,
-		Order:  order,
+		Order:  plan.Order,
+		Rest:   plan.Rest,
 
 		Unmetered: g.unmetered,
 		Module:    g.module,

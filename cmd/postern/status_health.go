@@ -13,9 +13,11 @@ import (
 	"github.com/postern-proxy/postern/usage"
 )
 
-// providerReport is the health of a provider, or of one of its models.
+// providerReport is the health of a provider, of one of its models, of one of its keys,
+// or of a model with one of the keys.
 type providerReport struct {
 	Provider string `json:"provider"`
+	Key      string `json:"key,omitempty"`   // which of its keys, from "0", where it has several; empty: all
 	Model    string `json:"model,omitempty"` // empty: the provider itself
 
 	State        health.State `json:"state"`
@@ -57,11 +59,11 @@ func (g *gate) reportProviders(cfg *config.Config) []providerReport {
 	reports := make([]providerReport, 0, len(views))
 	for _, v := range views {
 		one := providerReport{
-			Provider: v.Provider, Model: v.Model, State: v.State, Since: v.Since, Until: v.Until, LimitedUntil: v.LimitedUntil,
+			Provider: v.Provider, Key: v.Key, Model: v.Model, State: v.State, Since: v.Since, Until: v.Until, LimitedUntil: v.LimitedUntil,
 			Error: v.Class, ErrorAt: v.ErrorAt, GoodAt: v.GoodAt,
 			FirstByte: milliseconds(v.FirstByte), PerToken: milliseconds(v.PerToken),
 		}
-		if o, known := asked[v.Provider]; known && v.Model == "" {
+		if o, known := asked[v.Provider]; known && v.Model == "" && v.Key == "" {
 			one.Probe = &probeReport{At: o.At, Result: o.Result.String(), Error: o.Class, Took: milliseconds(o.Duration)}
 		}
 		reports = append(reports, one)
@@ -77,7 +79,7 @@ func milliseconds(d time.Duration) float64 {
 // another order than configured.
 func (g *gate) reportOrder(cfg *config.Config) map[string][]string {
 	g.changing.Lock()
-	order := g.order // never changed, only replaced
+	order := g.plan.Order // never changed, only replaced
 	g.changing.Unlock()
 	named := map[string][]string{}
 	for entry, places := range order {
@@ -146,16 +148,14 @@ const (
 // printProviders prints a line for each provider and model. What is said of one and has
 // no room goes on below.
 func printProviders(out io.Writer, r report, now time.Time) {
-	if len(r.Providers) == 0 {
+	shown := slices.DeleteFunc(slices.Clone(r.Providers), func(p providerReport) bool { return p.unremarkable(now) })
+	if len(shown) == 0 {
 		return
 	}
-	names := make([]string, len(r.Providers))
+	names := make([]string, len(shown))
 	width := len("provider")
-	for i, p := range r.Providers {
-		names[i] = clip(p.Provider, widestName)
-		if p.Model != "" {
-			names[i] = "  " + clip(p.Model, widestName-2)
-		}
+	for i, p := range shown {
+		names[i] = p.name()
 		width = max(width, len([]rune(names[i])))
 	}
 	fmt.Fprintln(out)
@@ -164,7 +164,7 @@ func printProviders(out io.Writer, r report, now time.Time) {
 		fmt.Fprintln(out, strings.TrimRight(line, " "))
 	}
 	row("PROVIDER", "STATE", "SINCE", "FIRST BYTE", "LAST")
-	for i, p := range r.Providers {
+	for i, p := range shown {
 		notes := wrapped(p.notes(now), widthNotes+widestName-width)
 		row(names[i], p.word(now), ago(p.Since, now), shortTime(p.FirstByte), notes[0])
 		for _, more := range notes[1:] {
@@ -174,6 +174,28 @@ func printProviders(out io.Writer, r report, now time.Time) {
 	for _, entry := range slices.Sorted(maps.Keys(r.Order)) {
 		fmt.Fprintf(out, "order of %s: %s\n", clip(entry, widestName), strings.Join(r.Order[entry], " > "))
 	}
+}
+
+// name is what stands in the table: a model and a key stand below their provider.
+func (p *providerReport) name() string {
+	key := ""
+	if p.Key != "" {
+		key = "#" + p.Key
+	}
+	switch {
+	case p.Model == "" && key == "":
+		return clip(p.Provider, widestName)
+	case p.Model == "":
+		return "  " + key
+	case key == "":
+		return "  " + clip(p.Model, widestName-2)
+	}
+	return "  " + clip(p.Model, widestName-3-len(key)) + " " + key
+}
+
+// unremarkable says that it is a model with one key that is as all the others are.
+func (p *providerReport) unremarkable(now time.Time) bool {
+	return p.Key != "" && p.Model != "" && p.State == health.Closed && !p.LimitedUntil.After(now)
 }
 
 // word is the state as people say it.

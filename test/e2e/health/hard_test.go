@@ -123,7 +123,7 @@ func TestWhatIsNoEvidence(t *testing.T) {
 	}
 	h.a.Reset()
 	require.Eventually(t, func() bool {
-		return strings.Contains(h.metrics(t), `postern_provider_state{model="m",provider="a",state="closed"} 1`)
+		return strings.Contains(h.metrics(t), `postern_provider_state{key="",model="m",provider="a",state="closed"} 1`)
 	}, patience, glance)
 	require.Never(t, func() bool { return h.ask(t.Context(), "m").from() != "a 1" }, 1500*time.Millisecond, 50*time.Millisecond)
 }
@@ -187,7 +187,7 @@ func TestStatusTellsAll(t *testing.T) {
 	}
 	t.Log("\n" + text)
 	metrics := h.metrics(t)
-	for _, word := range []string{`postern_provider_state{model="",provider="b",state="open"} 1`, "postern_provider_first_byte_seconds"} {
+	for _, word := range []string{`postern_provider_state{key="",model="",provider="b",state="open"} 1`, "postern_provider_first_byte_seconds"} {
 		assert.Contains(t, metrics, word)
 	}
 }
