@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -131,6 +132,45 @@ func TestAKeeperWaitsForAConfigurationAndNeedsNoPrices(t *testing.T) {
 		assert.Equal(t, map[string][]int{"m": {1, 2, 0}}, <-pushes)
 		tracker.wake() // it ends while it gathers
 		synctest.Wait()
+		cancel()
+		require.NoError(t, <-done)
+	})
+}
+
+// A plan that could not be followed is pushed again, and says of which configuration it is.
+func TestAKeeperPushesAgainWhatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, tracker := three("order"), NewTracker(Settings{})
+		plans, fails := make(chan Plan, 100), atomic.Bool{}
+		fails.Store(true)
+		k := Keeper{Config: func() *config.Config { return cfg }, Tracker: tracker, Push: func(of *config.Config, p Plan) error {
+			assert.Same(t, cfg, of)
+			plans <- p
+			if fails.Load() && len(p.Order) > 0 {
+				return errors.New("not now")
+			}
+			return nil
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- k.Run(ctx) }()
+		synctest.Wait()
+		require.Len(t, plans, 1)
+		tracker.Observe(Outcome{Provider: "a", Model: "m", Result: Limited, Class: TooMany, RetryAfter: time.Minute})
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		assert.GreaterOrEqual(t, len(plans), 4)
+		fails.Store(false)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		n := len(plans)
+		for range n - 1 {
+			<-plans
+		}
+		assert.Equal(t, map[string][]int{"m": {1, 2, 0}}, (<-plans).Order)
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		assert.Empty(t, plans)
 		cancel()
 		require.NoError(t, <-done)
 	})

@@ -88,6 +88,49 @@ func TestAGroupIsWhatMostOfItIs(t *testing.T) {
 	}
 }
 
+func TestWhoCannotBeUsedRests(t *testing.T) {
+	s := time.Second
+	a, b := config.Member{Provider: "a"}, config.Member{Provider: "b"}
+	for name, test := range map[string]struct {
+		views []View
+		want  []config.Member
+	}{
+		"nobody":                 {nil, nil},
+		"one of two":             {[]View{broken("a", "m", s, -s)}, []config.Member{a}},
+		"whose provider is down": {[]View{broken("a", "", s, -s)}, []config.Member{a}},
+		"who is limited":         {[]View{{Provider: "b", Model: "m", LimitedUntil: noon.Add(s)}}, []config.Member{b}},
+		"who was limited":        {[]View{{Provider: "b", Model: "m", LimitedUntil: noon}}, nil},
+		"who is half-open":       {[]View{{Provider: "a", Model: "m", State: HalfOpen}}, nil},
+		"all":                    {[]View{broken("a", "m", s, -s), broken("b", "m", s, -s)}, nil},
+		"down and limited":       {[]View{broken("a", "m", s, -s), {Provider: "b", Model: "m", LimitedUntil: noon.Add(s)}}, nil},
+		"another model":          {[]View{broken("a", "n", s, -s)}, nil},
+		"who has no weight":      {[]View{broken("c", "m", s, -s)}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := configure("order", map[string]groups{"m": {{to("a"), to("b"), weighing(to("c"), 0)}}})
+			plan, _ := Order(cfg, test.views, nil, noon, nil)
+			assert.Equal(t, test.want, plan.Rest["m"])
+			cfg.Health.Breakers = config.BreakersOff
+			plan, _ = Order(cfg, test.views, nil, noon, nil)
+			assert.Empty(t, plan.Rest)
+		})
+	}
+}
+
+func TestAKeyRests(t *testing.T) {
+	cfg := twoKeys()
+	cfg.DefaultProvider = "a"
+	refused, busy := broken("a", "", time.Second, 0), View{Provider: "a", Key: "1", Model: "m", LimitedUntil: noon.Add(time.Second)}
+	refused.Key = "0"
+	plan, _ := Order(cfg, []View{refused}, nil, noon, nil)
+	first := []config.Member{{Provider: "a", Key: "0"}}
+	assert.Equal(t, map[string][]config.Member{"": first, "m": first, "n": first}, plan.Rest)
+	plan, _ = Order(cfg, []View{busy}, nil, noon, nil)
+	assert.Equal(t, map[string][]config.Member{"m": {{Provider: "a", Key: "1"}}}, plan.Rest)
+	plan, _ = Order(cfg, []View{refused, busy}, nil, noon, nil)
+	assert.Equal(t, map[string][]config.Member{"": first, "n": first}, plan.Rest)
+}
+
 func TestOnlyWhatDiffersIsSaid(t *testing.T) {
 	cfg := configure("order", map[string]groups{
 		"one": {{to("a")}}, "two": {{to("a")}, {to("b")}}, "other": {{to("b")}, {to("a")}},

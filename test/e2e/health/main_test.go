@@ -101,8 +101,11 @@ type answer struct {
 func (a answer) from() string { return a.provider + " " + a.attempts }
 
 // ask asks a model a short question.
-func (h *house) ask(ctx context.Context, model string) answer {
-	response, err := h.send(ctx, fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"one two three"}]}`, model))
+func (h *house) ask(ctx context.Context, model string) answer { return h.askWith(ctx, model) }
+
+// askWith does so with more headers.
+func (h *house) askWith(ctx context.Context, model string, header ...string) answer {
+	response, err := h.send(ctx, fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"one two three"}]}`, model), header...)
 	if err != nil {
 		return answer{err: err}
 	}
@@ -114,13 +117,16 @@ func (h *house) ask(ctx context.Context, model string) answer {
 	}
 }
 
-func (h *house) send(ctx context.Context, body string) (*http.Response, error) {
+func (h *house) send(ctx context.Context, body string, header ...string) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL+"/v1/chat/completions", strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	request.Header.Set("Authorization", "Bearer "+h.Key)
 	request.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
 	return h.client.Do(request)
 }
 
@@ -180,6 +186,13 @@ func (l *traffic) first(t *testing.T, provider string, start time.Time) time.Dur
 		return began.After(start)
 	}, patience, glance, "nobody is answered by %s at once", provider)
 	return began.Sub(start).Round(time.Millisecond)
+}
+
+// last is when the newest request began that was answered so.
+func (l *traffic) last(from string) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.began[from]
 }
 
 // end stops the clients, and says how many of them saw an error: none.

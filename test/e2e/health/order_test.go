@@ -51,6 +51,9 @@ func TestTheBestIsFirst(t *testing.T) {
 			assert.Equal(t, "open", all.of(t, "b", "fast").State)
 			assert.Contains(t, text, "open")
 			require.Eventually(t, func() bool { return time.Since(failed) > outage }, patience, glance)
+			for _, l := range []*traffic{cheap, fast} {
+				assert.Less(t, l.last("a 2").Sub(failed), soon, "nobody is sent to the one that fails any more, not to see whether it is well either")
+			}
 
 			h.b.Reset()
 			_ = h.b.Resume() // it may never have stopped
