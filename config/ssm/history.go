@@ -137,27 +137,53 @@ func (s *Store) Recover(ctx context.Context) (State, error) {
 	return state, err
 }
 
-// Previous is the set to go back to: the newest of those that were in force and are
-// older than the one in force now, so that going back twice goes back two steps.
+// Previous is the set to go back to: the one before the one in force in the line of
+// sets. Where none is in force, it is the last that was.
 func (s *Store) Previous(ctx context.Context, now State) (string, error) {
 	records, err := s.History(ctx)
 	if err != nil {
 		return "", err
 	}
-	best := ""
-	for _, r := range records {
-		for _, id := range []string{r.Set, r.From} {
-			wasInForce := id == r.From || r.Change <= now.Change
-			older := now.Set == "" || set.Number(id) < set.Number(now.Set)
-			if wasInForce && older && id != "" && set.Number(id) > set.Number(best) {
-				best = id
-			}
-		}
+	sets := line(records, now)
+	if now.Set != "" && len(sets) > 0 {
+		sets = sets[:len(sets)-1]
 	}
-	if best == "" {
+	if len(sets) == 0 {
 		return "", errors.New(s.Tree.Active() + ": there is no older set to go back to")
 	}
-	return best, nil
+	return sets[len(sets)-1], nil
+}
+
+// line is what going back walks along: the sets that were in force and were not left
+// by going back, the newest last. A push adds its set to the line. A rollback to a set
+// of the line cuts off what stands behind it, so that what somebody left as bad comes
+// back only by its name; to any other set it adds that set. records are the newest
+// first.
+func line(records []set.Record, now State) []string {
+	var sets []string
+	visit := func(id string, older bool) {
+		i := slices.Index(sets, id)
+		switch {
+		case id == "":
+		case i >= 0:
+			sets = sets[:i+1]
+		case older && len(sets) > 0 && set.Number(id) < set.Number(sets[0]):
+			sets = []string{id} // from before all that is remembered
+		default:
+			sets = append(sets, id)
+		}
+	}
+	for _, r := range slices.Backward(records) {
+		if r.Change > now.Change {
+			continue // begun, not finished
+		}
+		// From says what the record before it does not: that its change was never in
+		// force, or that somebody moved the pointer by other means.
+		visit(r.From, false)
+		visit(r.Set, r.Kind == "rollback")
+	}
+	visit(now.Set, false)
+	return sets
 }
 
 // Find is the set that a person means by its ID, or by the number in it.

@@ -136,6 +136,26 @@ func TestAnEditedPointerIsRestored(t *testing.T) {
 	h.push(limited("3/s"))
 }
 
+// A pointer that was moved by hand, even to a set that is not there, is gone back from
+// as from any other.
+func TestGoingBackFromAPointerMovedByHand(t *testing.T) {
+	h := newHouse(t)
+	first := h.push(limited("1/s"))
+	second := h.push(limited("2/s"))
+	for pointed, want := range map[string]string{"000009-abcdef": second.Set, first.Set: "none"} {
+		h.put(h.store.Tree.Active(), fmt.Sprintf(`{"postern":1,"set":%q,"change":2,"last":9}`, pointed), types.ParameterTypeString)
+		state, err := h.store.Active(t.Context())
+		require.NoError(t, err)
+		id, err := h.store.Previous(t.Context(), state)
+		if want == "none" {
+			require.ErrorContains(t, err, "no older set")
+			continue
+		}
+		require.NoError(t, err)
+		assert.Equal(t, want, id)
+	}
+}
+
 // A pusher that dies between its record and the pointer does not lock the rest out.
 func TestAnUnfinishedChangeCanBeTakenOver(t *testing.T) {
 	h := newHouse(t)
@@ -150,6 +170,10 @@ func TestAnUnfinishedChangeCanBeTakenOver(t *testing.T) {
 	record, err := h.store.Put(t.Context(), state, old, d)
 	require.NoError(t, err)
 	assert.Equal(t, 3, record.Change)
+	state, _ = h.state()
+	id, err := h.store.Previous(t.Context(), state)
+	require.NoError(t, err)
+	assert.Equal(t, record.From, id, "what was never in force is nothing to go back to")
 	h.push(limited("3/s"))
 }
 
@@ -202,31 +226,64 @@ func TestAFailedPushChangesNothing(t *testing.T) {
 	}
 }
 
+// Going back follows what was in force, not the numbers: a set that somebody left by
+// going back comes back by its name alone.
 func TestGoingBack(t *testing.T) {
+	for name, steps := range map[string]string{
+		"one further each time":            "push 1, push 2, push 3, back 2, back 1, back none",
+		"never to what was left":           "push 1, push 2, push 3, back 2, push 4, back 2, back 1, back none",
+		"nor over several":                 "push 1, push 2, back 1, push 3, back 1, push 4, push 5, back 4, back 1, back none",
+		"from a named one":                 "push 1, push 2, push 3, push 4, to 2, back 1, back none",
+		"from one that was left and named": "push 1, push 2, push 3, back 2, to 3, back 2, back 1",
+		"after a push on a named one":      "push 1, push 2, push 3, to 1, push 4, back 1, back none",
+		"and forth":                        "push 1, push 2, back 1, to 2, back 1, to 2, push 3, back 2, back 1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			ids := map[string]string{}
+			for step := range strings.SplitSeq(steps, ", ") {
+				verb, which, _ := strings.Cut(step, " ")
+				state, _ := h.state()
+				switch verb {
+				case "push":
+					ids[which] = h.push(limited(which + "/s")).Set
+					continue
+				case "to":
+					id, err := h.store.Find(t.Context(), which)
+					require.NoError(t, err)
+					require.Equal(t, ids[which], id)
+				case "back":
+					id, err := h.store.Previous(t.Context(), state)
+					if which == "none" {
+						require.ErrorContains(t, err, "no older set")
+						continue
+					}
+					require.NoError(t, err, step)
+					require.Equal(t, ids[which], id, step)
+				}
+				record, err := h.store.Put(t.Context(), state, nil, ssm.Draft{Kind: "rollback", Set: ids[which]})
+				require.NoError(t, err)
+				assert.Equal(t, state.Set, record.From)
+			}
+		})
+	}
+}
+
+func TestASetIsFoundByItsNumber(t *testing.T) {
 	h := newHouse(t)
-	var sets []string
-	for i := range 4 {
-		sets = append(sets, h.push(limited(fmt.Sprintf("%d/s", i+1))).Set)
-	}
-	for i := 2; i >= 0; i-- {
-		state, _ := h.state()
-		id, err := h.store.Previous(t.Context(), state)
-		require.NoError(t, err)
-		assert.Equal(t, sets[i], id, "each rollback goes one further")
-		record, err := h.store.Put(t.Context(), state, nil, ssm.Draft{Kind: "rollback", Set: id})
-		require.NoError(t, err)
-		assert.Equal(t, state.Set, record.From)
-	}
+	first := h.push(limited("1/s"))
 	state, _ := h.state()
-	_, err := h.store.Previous(t.Context(), state)
-	require.ErrorContains(t, err, "no older set")
-	id, err := h.store.Find(t.Context(), "3")
+	second := h.push(limited("2/s"))
+	id, err := h.store.Find(t.Context(), "1")
 	require.NoError(t, err)
-	assert.Equal(t, sets[2], id)
+	assert.Equal(t, first.Set, id)
 	_, err = h.store.Find(t.Context(), "77")
 	require.Error(t, err)
-	fifth := h.push(limited("5/s"))
-	assert.Equal(t, 5, set.Number(fifth.Set), "a number is never used twice")
+	state.Version++
+	state.Change, state.Set, state.Last = second.Change, second.Set, 2
+	_, err = h.store.Put(t.Context(), state, nil, ssm.Draft{Kind: "rollback", Set: first.Set})
+	require.NoError(t, err)
+	assert.Equal(t, 3, set.Number(h.push(limited("5/s")).Set), "a number is never used twice")
 }
 
 // A pointer that somebody removed or spoiled can be written again, and the numbers go
