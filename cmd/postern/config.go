@@ -292,7 +292,10 @@ func printHistory(out io.Writer, records []set.Record, now ssm.State) error {
 }
 
 func validateConfigCommand() *cobra.Command {
-	var flags storeFlags
+	var flags struct {
+		storeFlags
+		tierFlag
+	}
 	var base string
 	cmd := &cobra.Command{
 		Use:   "validate [SET|FILE]",
@@ -301,6 +304,9 @@ func validateConfigCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := flags.sit(cmd)
 			if err != nil {
+				return err
+			}
+			if err := flags.tierOf(d.store); err != nil {
 				return err
 			}
 			name, cfg, err := d.judge(strings.Join(args, ""), base)
@@ -320,6 +326,7 @@ func validateConfigCommand() *cobra.Command {
 		},
 	}
 	flags.addTo(cmd)
+	flags.addTierTo(cmd)
 	cmd.Flags().StringVar(&base, "base", "", "the environment whose configuration the file is laid over")
 	return cmd
 }
@@ -329,7 +336,8 @@ func (d *desk) judge(name, base string) (string, *config.Config, error) {
 	if _, err := os.Stat(name); err == nil {
 		parts, cfg, err := d.document(name, base)
 		if err == nil {
-			err = d.store.Check(parts)
+			old, _ := d.active() // where it cannot be read, all is judged
+			err = d.store.Check(parts, old)
 		}
 		return name, cfg, err
 	}

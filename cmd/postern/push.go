@@ -14,8 +14,8 @@ import (
 // pushFlags are the flags of push.
 type pushFlags struct {
 	storeFlags
+	tierFlag
 	base     string
-	tier     string
 	dryRun   bool
 	takeOver bool
 }
@@ -33,7 +33,7 @@ func pushConfigCommand() *cobra.Command {
 	}
 	flags.addTo(cmd)
 	cmd.Flags().StringVar(&flags.base, "base", "", "the environment whose configuration the file is laid over")
-	cmd.Flags().StringVar(&flags.tier, "tier", "standard", "standard (4 KiB a parameter) or advanced (8 KiB, which costs money)")
+	flags.addTierTo(cmd)
 	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "say what would change, and change nothing")
 	cmd.Flags().BoolVar(&flags.takeOver, "take-over", false, "go on though somebody else's change was begun and broken off")
 	return cmd
@@ -44,18 +44,20 @@ func push(cmd *cobra.Command, flags pushFlags, file string) error {
 	if err != nil {
 		return err
 	}
-	switch flags.tier {
-	case "standard":
-	case "advanced":
-		d.store.Limit = ssm.Advanced
-	default:
-		return fmt.Errorf("--tier is standard or advanced, not %q", flags.tier)
+	if err := flags.tierOf(d.store); err != nil {
+		return err
 	}
 	parts, cfg, err := d.document(file, flags.base)
-	if err == nil {
-		err = d.store.Check(parts)
-	}
 	if err != nil {
+		return theirProblems(cmd, err)
+	}
+	// What is in force may be beyond reading; that is a reason to push, not one not to.
+	old, unreadable := d.active()
+	if unreadable != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: the set in force cannot be read: %s\n", unreadable)
+		old = nil
+	}
+	if err := d.store.Check(parts, old); err != nil {
 		return theirProblems(cmd, err)
 	}
 	for _, w := range cfg.Warnings() {
@@ -64,12 +66,6 @@ func push(cmd *cobra.Command, flags pushFlags, file string) error {
 	checked, err := checkByEnvoy(cmd, cfg)
 	if err != nil {
 		return err
-	}
-	// What is in force may be beyond reading; that is a reason to push, not one not to.
-	old, err := d.active()
-	if err != nil {
-		fmt.Fprintf(cmd.ErrOrStderr(), "warning: the set in force cannot be read: %s\n", err)
-		old = nil
 	}
 	changes := set.Diff(partsOf(old), parts)
 	if old != nil && len(changes) == 0 {
@@ -86,6 +82,24 @@ func push(cmd *cobra.Command, flags pushFlags, file string) error {
 		draft.Base = flags.base
 	}
 	return d.put(old, draft)
+}
+
+// tierFlag says how much a parameter may hold.
+type tierFlag struct{ tier string }
+
+func (f *tierFlag) addTierTo(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.tier, "tier", "standard", "standard (4 KiB a parameter) or advanced (8 KiB, which costs money); one that is longer already goes on in its tier")
+}
+
+func (f *tierFlag) tierOf(store *ssm.Store) error {
+	switch f.tier {
+	case "standard":
+	case "advanced":
+		store.Limit = ssm.Advanced
+	default:
+		return fmt.Errorf("--tier is standard or advanced, not %q", f.tier)
+	}
+	return nil
 }
 
 func partsOf(s *ssm.Set) []set.Part {

@@ -25,6 +25,7 @@ func trafficCommand() *cobra.Command {
 // trafficFlags are the flags of both.
 type trafficFlags struct {
 	storeFlags
+	tierFlag
 	file     string
 	source   string
 	takeOver bool
@@ -49,7 +50,9 @@ func (f *trafficFlags) apply(cmd *cobra.Command, e edit) error {
 	return f.changeFile(cmd, e)
 }
 
-func (f *trafficFlags) addTakeOverTo(cmd *cobra.Command) {
+// addChangeTo adds the flags of a change.
+func (f *trafficFlags) addChangeTo(cmd *cobra.Command) {
+	f.addTierTo(cmd)
 	cmd.Flags().BoolVar(&f.takeOver, "take-over", false, "go on though somebody else's change was begun and broken off")
 }
 
@@ -94,7 +97,7 @@ func setTrafficCommand() *cobra.Command {
 	}
 	flags.addAllTo(cmd)
 	cmd.Flags().IntVar(&group, "group", 0, "which group of the route, from 1; 0 is the one that has these providers")
-	flags.addTakeOverTo(cmd)
+	flags.addChangeTo(cmd)
 	return cmd
 }
 
@@ -121,7 +124,7 @@ func orderTrafficCommand() *cobra.Command {
 		},
 	}
 	flags.addAllTo(cmd)
-	flags.addTakeOverTo(cmd)
+	flags.addChangeTo(cmd)
 	return cmd
 }
 
@@ -191,6 +194,9 @@ func (f *trafficFlags) changeStored(cmd *cobra.Command, e edit) error {
 	if err != nil {
 		return err
 	}
+	if err := f.tierOf(d.store); err != nil {
+		return err
+	}
 	found, err := d.set("")
 	if err != nil {
 		return theirProblems(cmd, err)
@@ -211,6 +217,9 @@ func (f *trafficFlags) changeStored(cmd *cobra.Command, e edit) error {
 	parts[i].Text = string(changed)
 	cfg, err := d.store.Config(cmd.Context(), parts, config.Environment("."), nil)
 	if err != nil {
+		return theirProblems(cmd, err)
+	}
+	if err := d.store.Check(parts, found); err != nil {
 		return theirProblems(cmd, err)
 	}
 	return d.put(found, ssm.Draft{

@@ -58,16 +58,21 @@ func (c *ConflictError) Error() string {
 	return fmt.Sprintf("%s: was changed at the same time by %s: nothing of yours is in force; look at theirs, then try again", c.Tree.Active(), who)
 }
 
-// Check says what of the parts Parameter Store would refuse, all of it.
-func (s *Store) Check(parts []set.Part) error {
+// Check says what of the parts Parameter Store would refuse, all of it. What old has
+// too is not written, and not judged. old may be nil.
+func (s *Store) Check(parts []set.Part, old *Set) error {
 	var problems config.Problems
-	for _, p := range parts {
+	for _, change := range set.Diff(old.parts(), parts) {
+		p := change.Part
+		limit := s.limit(change)
 		problem := config.Problem{File: s.Tree.Sets() + "/…/doc/" + p.Key(), Path: p.Path()}
 		switch {
-		case len(p.Text) > s.limit() && s.limit() == Standard && len(p.Text) <= Advanced:
-			problem.Message = fmt.Sprintf("has %d bytes, and a parameter takes %d: make it smaller, or add --tier advanced, which takes %d and costs money", len(p.Text), s.limit(), Advanced)
-		case len(p.Text) > s.limit():
-			problem.Message = fmt.Sprintf("has %d bytes, and a parameter takes at most %d: make it smaller", len(p.Text), s.limit())
+		case change.Kind == "removed":
+			continue
+		case len(p.Text) > limit && limit == Standard && len(p.Text) <= Advanced:
+			problem.Message = fmt.Sprintf("has %d bytes, and a parameter takes %d: make it smaller, or add --tier advanced, which takes %d and costs money", len(p.Text), limit, Advanced)
+		case len(p.Text) > limit:
+			problem.Message = fmt.Sprintf("has %d bytes, and a parameter takes at most %d: make it smaller", len(p.Text), limit)
 		case strings.Contains(p.Text, "{{"):
 			problem.Message = "has {{ in it, which Parameter Store does not take"
 		case len(s.Tree.Part(set.ID(1, "000000"), p.Key())) > 1000:
@@ -83,11 +88,21 @@ func (s *Store) Check(parts []set.Part) error {
 	return nil
 }
 
-func (s *Store) limit() int {
-	if s.Limit == 0 {
-		return Standard
+// limit is how long a part may be. One that is longer than Standard already goes on
+// in its tier: somebody decided that.
+func (s *Store) limit(c set.Change) int {
+	if s.Limit == Advanced || len(c.Before) > Standard {
+		return Advanced
 	}
-	return s.Limit
+	return Standard
+}
+
+// parts are those of a set that may be none.
+func (f *Set) parts() []set.Part {
+	if f == nil {
+		return nil
+	}
+	return f.Parts
 }
 
 // Put puts a draft in force: it writes the set, unless that is there, reads it back,
@@ -101,7 +116,7 @@ func (s *Store) Put(ctx context.Context, before State, old *Set, d Draft) (set.R
 	}
 	pointer := set.Pointer{Postern: set.Format, Last: before.Last}
 	if d.Set == "" {
-		if err := s.Check(d.Parts); err != nil {
+		if err := s.Check(d.Parts, old); err != nil {
 			return set.Record{}, err
 		}
 		random := make([]byte, 3)

@@ -64,7 +64,7 @@ func TestWhatParameterStoreWouldRefuseIsRefusedByName(t *testing.T) {
 	for i := range odd {
 		odd[i].Text = strings.ReplaceAll(odd[i].Text, `{\x7b`, "{{") // not as Split writes it
 	}
-	require.ErrorContains(t, h.store.Check(odd), "doc/models/braces: models.braces: has {{ in it")
+	require.ErrorContains(t, h.store.Check(odd, nil), "doc/models/braces: models.braces: has {{ in it")
 	assert.Empty(t, h.exists("/postern/"+h.store.Tree.Environment), "nothing was written")
 
 	h.store.Limit = ssm.Advanced
@@ -73,6 +73,15 @@ func TestWhatParameterStoreWouldRefuseIsRefusedByName(t *testing.T) {
 	c, err := h.store.Config(t.Context(), found.Parts, config.Environment("."), found.Where(h.store))
 	require.NoError(t, err)
 	assert.Equal(t, "{{name}}", c.Models["braces"].System)
+
+	// What is there is not judged again, and what is long goes on in its tier.
+	h.store.Limit = ssm.Standard
+	h.push(strings.Replace(long, "m0: {route: [[{provider: demo}]]}", "m0: {route: [[{provider: demo, weight: 2}]]}", 1))
+	h.push(strings.Replace(long, "xxx", "yyyy", 1))
+	_, err = h.try(strings.Replace(long, "xxx", strings.Repeat("y", 5000), 1))
+	require.ErrorContains(t, err, "a parameter takes at most 8192")
+	_, err = h.try(strings.Replace(long, "  long:", "  longer:", 1))
+	require.ErrorContains(t, err, "doc/models/longer: models.longer: has 50")
 }
 
 // Whoever starts from what another has changed meanwhile is told so, and nothing of

@@ -180,6 +180,23 @@ func TestTrafficInAFile(t *testing.T) {
 	assert.Empty(t, left)
 }
 
+// An entry that needs the advanced tier keeps nobody from moving traffic.
+func TestTrafficBesideLongEntries(t *testing.T) {
+	o := newOffice(t)
+	long := plain + "    system: \"" + strings.Repeat("x", 4200) + "\"\n  n: {route: [[{provider: demo, weight: 1}, {provider: cloud, weight: 1}]]}\n"
+	file := o.file("long.yaml", long)
+	assert.Contains(t, o.bad("config", "push", file).err, "--tier advanced")
+	assert.Contains(t, o.bad("config", "validate", file).err, "--tier advanced")
+	o.good("config", "validate", "--tier", "advanced", file)
+	o.good("config", "push", "--tier", "advanced", file)
+	o.good("config", "validate", file)
+	o.good("traffic", "set", "n", "demo=3", "cloud=1")
+	o.good("traffic", "set", "m", "demo=3", "cloud=100")
+	assert.Contains(t, o.good("config", "show").out, "weight: 100")
+	assert.Contains(t, o.bad("traffic", "set", "m", "demo=1", "cloud=1", "--tier", "x").err, "--tier is standard or advanced")
+	assert.Contains(t, o.good("config", "push", file).out, "models.m changed, models.n changed")
+}
+
 func TestTrafficInParameterStore(t *testing.T) {
 	o := newOffice(t)
 	o.good("config", "push", o.file("postern.yaml", plain))
