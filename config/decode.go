@@ -24,6 +24,11 @@ type decoder struct {
 	nodes      int             // values read so far
 	unread     map[path]bool   // what was not of its kind, so that nothing in it was read
 	unreadable map[path]string // why a file: reference gave nothing
+	entryAt    path            // the section, or the entry of one, that is being decoded
+	excused    []path          // see excuse
+	absent     Problems        // the mistakes that were excused
+	obscure    []path          // entries that have a text which is not known here
+	foreignTLS bool            // listen.tls is excused
 }
 
 // field is one key of a struct, read from its tags.
@@ -119,6 +124,9 @@ func (d *decoder) structure(p path, n *yaml.Node, v reflect.Value) {
 			d.unknown(at, pair.name, v.Type(), fields)
 			continue
 		}
+		if p == "" {
+			d.entryAt = at
+		}
 		d.entry(at, pair, v.Field(fields[i].index))
 		if len(fields[i].words) > 0 && !d.broken(at) {
 			d.word(at, v.Field(fields[i].index).String(), v.Type(), fields[i])
@@ -168,7 +176,11 @@ func (d *decoder) mapping(p path, n *yaml.Node, v reflect.Value) {
 	}
 	pairs := d.pairs(p, n)
 	v.Set(reflect.MakeMapWithSize(v.Type(), len(pairs)))
+	isSection := p == d.entryAt
 	for _, pair := range pairs {
+		if isSection {
+			d.entryAt = p.key(pair.name)
+		}
 		element := reflect.New(v.Type().Elem()).Elem()
 		d.entry(p.key(pair.name), pair, element)
 		if element.Kind() == reflect.Pointer && element.IsNil() {
@@ -229,7 +241,7 @@ func (d *decoder) text(p path, n *yaml.Node) string {
 	case err != nil:
 		d.problemf(p, "%s", err)
 	case len(missing) > 0:
-		d.problemf(p, "%s not set in the environment: set it, or give a default with ${NAME:-default}", unset(missing))
+		d.unset(p, missing)
 	case !utf8.ValidString(text):
 		d.problemf(p, "the environment gives it a value that is not UTF-8")
 	default:
@@ -238,7 +250,7 @@ func (d *decoder) text(p path, n *yaml.Node) string {
 	return ""
 }
 
-func unset(names []string) string {
+func areUnset(names []string) string {
 	if len(names) == 1 {
 		return names[0] + " is"
 	}

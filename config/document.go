@@ -33,6 +33,10 @@ type Config struct {
 	marks    map[string]mark // where each key stands in the document
 	warnings Problems
 	files    []string // what file: references were read, for Watch
+
+	absent     Problems
+	partial    bool // see Rehearsal
+	foreignTLS bool // TLS is not what a gate has
 }
 
 // Listen is the gate's own door.

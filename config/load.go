@@ -28,8 +28,14 @@ type Env struct {
 
 	// Parameter is a secret in AWS Parameter Store, by its name as written after
 	// ssm:. An fs.ErrNotExist says that there is none; any other error that it cannot
-	// be had now, which is a mistake of the document: the last good one stays.
+	// be had now, which is a mistake of the document: the last good one stays. Nil: nobody
+	// asks there, and what comes from there is not judged.
 	Parameter func(name string) (string, error)
+
+	// Elsewhere says that the document is for other machines than this one. What it
+	// needs of its machine (variables that are set, the files of file: references)
+	// and does not find here is a warning then. Parameter Store is the same everywhere.
+	Elsewhere bool
 }
 
 func (e Env) lookup(name string) (string, bool) {
@@ -114,10 +120,13 @@ func (r *report) config(root *yaml.Node, env Env) (*Config, error) {
 	if d.nodes > maxNodes {
 		return nil, Problems{{File: r.file, Message: "the document stands for too many values: use fewer aliases (*name)"}}
 	}
+	decoded := len(r.problems)
 	(&validator{decoder: d, config: c}).validate()
+	d.settle(decoded)
 	if len(r.problems) > 0 {
 		return nil, r.problems.sorted()
 	}
+	c.partial, c.foreignTLS, c.absent = len(d.obscure) > 0, d.foreignTLS, d.absent.sorted()
 	c.marks, c.warnings = r.marks, r.warnings.sorted()
 	version, err := c.version()
 	if err != nil {

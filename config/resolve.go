@@ -43,8 +43,9 @@ func (d *decoder) file(p path, ref string) (content, unreadable string) {
 		d.problemf(p, "%s", err)
 		return "", ""
 	case len(missing) > 0:
-		return "", unset(missing) + " not set in the environment"
+		return "", areUnset(missing) + " not set in the environment"
 	}
+	d.relative(p, name)
 	text, err := d.env.readFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

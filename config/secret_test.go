@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"testing"
 
@@ -139,6 +140,7 @@ func TestTLSNeedsAPair(t *testing.T) {
 	cert, key := certificate(t)
 	_, otherKey := certificate(t)
 	env := world(map[string]string{"CERT": cert, "KEY": key, "OTHER": otherKey, "TEXT": secretValue}, nil)
+	env.Parameter = func(string) (string, error) { return "", fs.ErrNotExist }
 	good := parse(t, document("", "", "listen: {tls: {certificate: '${CERT}', key: '${KEY}'}}"), env)
 	assert.Contains(t, good.Listen.TLS.Certificate.Reveal(), "BEGIN CERTIFICATE")
 	for pair, where := range map[string]string{

@@ -51,7 +51,7 @@ func (v *validator) validate() {
 		}
 	}
 	for name, m := range v.config.Models {
-		if len(v.problems) == 0 && len(m.UsableRoute(v.config.Providers)) == 0 {
+		if len(v.problems) == 0 && !v.env.Elsewhere && len(m.UsableRoute(v.config.Providers)) == 0 {
 			v.warnf(path("models").key(name), "the model is left out, because none of its providers is usable")
 		}
 	}
@@ -144,9 +144,15 @@ func (v *validator) tls(at path) {
 		switch {
 		case v.broken(at):
 			whole = false
+		case secret.Missing() && !secret.here() && v.env.Parameter == nil:
+			whole = false
+			v.warnf(at, "is not judged, because %s", v.whyMissing(at, secret))
 		case secret.Missing():
 			whole = false
 			v.problemf(at, "TLS needs it, and %s", v.whyMissing(at, secret))
+			if secret.here() {
+				v.excuse(at)
+			}
 		}
 	}
 	if !whole {
@@ -155,6 +161,10 @@ func (v *validator) tls(at path) {
 	// The library's own words are left out: they may tell of the key.
 	if _, err := tls.X509KeyPair([]byte(v.config.Listen.TLS.Certificate.Reveal()), []byte(v.config.Listen.TLS.Key.Reveal())); err != nil {
 		v.problemf(at, "the certificate and the key must be PEM, unencrypted, and belong together")
+		if v.config.Listen.TLS.Certificate.here() || v.config.Listen.TLS.Key.here() {
+			v.excuse(at)
+			v.foreignTLS = true
+		}
 	}
 }
 

@@ -163,7 +163,7 @@ func (v *validator) keys(at path, p *Provider) {
 		}
 	}
 	if !v.broken(at) && len(p.Keys) > 0 && len(p.Credentials()) == 0 {
-		v.warnf(at, "the provider is left out, because none of its keys has a value")
+		v.leftOut(at, "the provider", p.Keys[0].Key, "none of its keys has a value")
 	}
 }
 
@@ -177,6 +177,9 @@ const (
 // there is none.
 func (v *validator) key(at path, key Secret, address, leftOut string) {
 	value := key.Reveal()
+	if key.here() {
+		v.excuse(at)
+	}
 	notVisible := func(r rune) bool { return r < ' ' || r > '~' }
 	switch {
 	case strings.ContainsAny(value, "\r\n\x00"):
@@ -184,7 +187,7 @@ func (v *validator) key(at path, key Secret, address, leftOut string) {
 	case strings.ContainsFunc(value, notVisible):
 		v.problemf(at, "the secret has a character in it that cannot be sent in a header")
 	case key.Missing():
-		v.warnf(at, "%s is left out, because %s", leftOut, v.whyMissing(at, key))
+		v.leftOut(at, leftOut, key, v.whyMissing(at, key))
 	case value != "" && strings.HasPrefix(address, "http://") && !loopback(address):
 		v.warnf(at, "the key is sent over plain http: use an https url")
 	}
@@ -197,6 +200,16 @@ func loopback(address string) bool {
 	}
 	ip, err := netip.ParseAddr(u.Hostname())
 	return err == nil && ip.IsLoopback() || u.Hostname() == "localhost"
+}
+
+// leftOut warns of what goes without a secret. What this machine has says nothing of
+// others.
+func (v *validator) leftOut(at path, what string, secret Secret, why string) {
+	if v.env.Elsewhere && secret.here() {
+		v.warnf(at, "%s is left out by a gate where %s", what, why)
+		return
+	}
+	v.warnf(at, "%s is left out, because %s", what, why)
 }
 
 // authorities reads the file of ca, here and not later, so that a wrong one is a
@@ -217,8 +230,10 @@ func (v *validator) authorities(at path, p *Provider) {
 	case v.broken(at):
 	case unreadable != "":
 		v.problemf(at, "%s", unreadable)
+		v.excuse(at)
 	case !x509.NewCertPool().AppendCertsFromPEM([]byte(content)):
 		v.problemf(at, "the file has no PEM certificate in it")
+		v.excuse(at)
 	}
 	p.authorities = content
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -91,14 +90,14 @@ func (d *desk) parts(name string) ([]set.Part, error) {
 	return found.Parts, nil
 }
 
-// document reads a file as a gate would, and gives its parts, laid over those of
-// another environment if base names one.
+// document reads a file as a gate would that finds it in Parameter Store, and gives its
+// parts, laid over those of another environment if base names one.
 func (d *desk) document(file, base string) ([]set.Part, *config.Config, error) {
 	text, err := os.ReadFile(file) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, nil, fmt.Errorf("the file %s cannot be read", file)
 	}
-	env := config.Environment(filepath.Dir(file))
+	env := elsewhere()
 	if base != "" {
 		return d.overlay(file, text, base, env)
 	}
@@ -345,6 +344,6 @@ func (d *desk) judge(name, base string) (string, *config.Config, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	cfg, err := d.store.Config(d.cmd.Context(), found.Parts, config.Environment("."), found.Where(d.store))
+	cfg, err := d.store.Config(d.cmd.Context(), found.Parts, elsewhere(), found.Where(d.store))
 	return "set " + found.ID, cfg, err
 }

@@ -114,7 +114,7 @@ func (d *desk) sayRestart(old *ssm.Set, next *config.Config) {
 	if old == nil {
 		return
 	}
-	before, err := d.store.Config(d.cmd.Context(), old.Parts, config.Environment("."), old.Where(d.store))
+	before, err := d.store.Config(d.cmd.Context(), old.Parts, elsewhere(), old.Where(d.store))
 	if err != nil {
 		return // the next one is judged, not this
 	}
@@ -144,6 +144,25 @@ func rollbackConfigCommand() *cobra.Command {
 	return cmd
 }
 
+// judgeBack judges a set that is to be in force again. It was in force once: what Envoy
+// says here and now is told, and keeps nobody from going back.
+func (d *desk) judgeBack(found *ssm.Set, force bool) error {
+	out := d.cmd.ErrOrStderr()
+	cfg, err := d.store.Config(d.cmd.Context(), found.Parts, elsewhere(), found.Where(d.store))
+	if err != nil && force {
+		fmt.Fprintf(out, "warning: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nwarning: "))
+		return nil
+	}
+	if err != nil {
+		return theirProblems(d.cmd, err)
+	}
+	sayAbsent(out, cfg)
+	if _, err := checkByEnvoy(d.cmd, cfg); err != nil {
+		fmt.Fprintf(out, "warning: the Envoy of this machine does not take set %s: %s\n", found.ID, err)
+	}
+	return nil
+}
+
 func (d *desk) rollback(name string, force, takeOver bool) (err error) {
 	ctx := d.cmd.Context()
 	var id string
@@ -162,8 +181,8 @@ func (d *desk) rollback(name string, force, takeOver bool) (err error) {
 	if err != nil {
 		return theirProblems(d.cmd, err) // what is not whole no gate would take
 	}
-	if _, err := d.store.Config(ctx, found.Parts, config.Environment("."), found.Where(d.store)); err != nil && !force {
-		return theirProblems(d.cmd, err)
+	if err := d.judgeBack(found, force); err != nil {
+		return err
 	}
 	what := "back to " + id
 	if old, err := d.active(); err == nil {

@@ -141,6 +141,21 @@ func (f *sourceFlags) file(at place) *source {
 	}
 }
 
+// elsewhere is what an operator's machine has for a document in Parameter Store, which
+// is for the gates: relative file: references start at their working folder.
+func elsewhere() config.Env {
+	env := config.Environment(".")
+	env.Elsewhere = true
+	return env
+}
+
+// sayAbsent tells of what gates need and this machine lacks.
+func sayAbsent(out io.Writer, cfg *config.Config) {
+	for _, w := range cfg.Absent() {
+		fmt.Fprintf(out, "warning: %s\n", w)
+	}
+}
+
 // lookup finds the ssm: secrets of a document in a file. AWS is asked only if there
 // are any.
 func (f *storeFlags) lookup() *ssm.Lookup {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -142,16 +143,36 @@ func (f *trafficFlags) changeFile(cmd *cobra.Command, e edit) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.file, err)
 	}
-	env := config.Environment(filepath.Dir(f.file))
-	env.Parameter = f.lookup().Get(cmd.Context())
-	cfg, err := config.Parse(f.file, changed, env)
+	cfg, err := config.Parse(f.file, changed, f.here(cmd))
 	if err != nil {
 		return theirProblems(cmd, err)
+	}
+	if err := judgeRoute(cmd, cfg); err != nil {
+		return err
 	}
 	if err := replaceFile(file, changed); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s (version %s)\n", f.file, e.what, cfg.Version)
+	return err
+}
+
+// here is what a file refers to. It may be the copy of a gate's, on another machine: who
+// moves traffic is not kept from it by what only the gate's has.
+func (f *trafficFlags) here(cmd *cobra.Command) config.Env {
+	env := config.Environment(filepath.Dir(f.file))
+	env.Parameter, env.Elsewhere = f.lookup().Get(cmd.Context()), true
+	return env
+}
+
+// judgeRoute has Envoy judge a changed configuration, where it is at hand.
+func judgeRoute(cmd *cobra.Command, cfg *config.Config) error {
+	sayAbsent(cmd.ErrOrStderr(), cfg)
+	_, err := checkByEnvoy(cmd, cfg)
+	if unchecked, ok := errors.AsType[uncheckedError](err); ok {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", unchecked)
+		return nil
+	}
 	return err
 }
 
@@ -215,9 +236,12 @@ func (f *trafficFlags) changeStored(cmd *cobra.Command, e edit) error {
 		return err
 	}
 	parts[i].Text = string(changed)
-	cfg, err := d.store.Config(cmd.Context(), parts, config.Environment("."), nil)
+	cfg, err := d.store.Config(cmd.Context(), parts, elsewhere(), nil)
 	if err != nil {
 		return theirProblems(cmd, err)
+	}
+	if err := judgeRoute(cmd, cfg); err != nil {
+		return err
 	}
 	if err := d.store.Check(parts, found); err != nil {
 		return theirProblems(cmd, err)
@@ -265,7 +289,11 @@ func (f *trafficFlags) load(cmd *cobra.Command) (*config.Config, error) {
 		return nil, err
 	}
 	if !stored {
-		return config.LoadWith(f.file, f.lookup().Get(cmd.Context()))
+		text, err := os.ReadFile(f.file)
+		if err != nil {
+			return nil, fmt.Errorf("the file %s cannot be read", f.file)
+		}
+		return config.Parse(f.file, text, f.here(cmd))
 	}
 	d, err := f.sit(cmd)
 	if err != nil {

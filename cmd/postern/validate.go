@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -57,28 +60,53 @@ func loadAndTell(out io.Writer, file string) (*config.Config, error) {
 	return cfg, nil
 }
 
-// checkByEnvoy has Envoy validate what cfg compiles to.
+// checkByEnvoy has Envoy validate what cfg compiles to, and what each of its views
+// does; the providers too whose secrets are not here. It says what was checked.
 func checkByEnvoy(cmd *cobra.Command, cfg *config.Config) (string, error) {
+	cfg, whole := cfg.Rehearsal()
+	if !whole {
+		return "Envoy did not check it, because variables of it are not set here", nil
+	}
 	binary, err := envoy.Find(cmd.Context(), envoy.SearchFromEnvironment())
 	if errors.Is(err, envoy.ErrNotFound) {
 		return "Envoy was not at hand to check it too", nil
 	}
 	if err != nil {
-		return "", err
+		return "", uncheckedError{err}
 	}
 	trust, err := trustBundle()
 	if err != nil {
+		return "", uncheckedError{err}
+	}
+	if err := envoyTakes(cmd.Context(), binary, trust, cfg); err != nil {
 		return "", err
 	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Views)) {
+		view, _ := cfg.View(name)
+		if err := envoyTakes(cmd.Context(), binary, trust, view); err != nil {
+			return "", fmt.Errorf("the view %s: %w", name, err)
+		}
+	}
+	return "Envoy accepts it", nil
+}
+
+// envoyTakes has Envoy judge one configuration.
+func envoyTakes(ctx context.Context, binary, trust string, cfg *config.Config) error {
 	static, err := xds.Static(xds.Input{
 		Config: cfg, JWKS: []byte(offlineKeys), Trust: trust,
 		Sockets: xds.Sockets{Answer: os.DevNull, Demo: os.DevNull, Usage: os.DevNull, Records: os.DevNull, Process: []string{os.DevNull}},
 	}, envoy.Runtime())
 	if err != nil {
-		return "", err
+		return err
 	}
-	if err := envoy.Validate(cmd.Context(), binary, static); err != nil {
-		return "", err
+	err = envoy.Validate(ctx, binary, static)
+	if _, refused := errors.AsType[*envoy.RefusedError](err); err != nil && !refused {
+		return uncheckedError{err}
 	}
-	return "Envoy accepts it", nil
+	return err
 }
+
+// uncheckedError says that Envoy could not be asked, though it should be at hand.
+type uncheckedError struct{ error }
+
+func (u uncheckedError) Unwrap() error { return u.error }

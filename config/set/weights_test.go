@@ -91,6 +91,7 @@ func TestParseWeights(t *testing.T) {
 
 func FuzzReorder(f *testing.F) {
 	f.Add([]byte(routes))
+	f.Add([]byte("models: {m: {route: [[{provider: a, model: \"]\"}], [ #\n{provider: b}], [c]]}}"))
 	f.Add([]byte("models: {m: {route:\n  - - a\n  - - b\n  - |\n    x\n}}"))
 	f.Add([]byte("models:\n  m:\n    route:\n      - [{system: |\n  x\n }]\n      - [a]\n      - [b]\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -134,15 +135,23 @@ func TestReorder(t *testing.T) {
 	part, err := set.Reorder([]byte("route:\n  - [{provider: a}]\n  - [{provider: b}]"), []string{"route"}, []int{2, 1})
 	require.NoError(t, err)
 	assert.Equal(t, "route:\n  - [{provider: b}]\n  - [{provider: a}]", string(part))
+	for before, after := range map[string]string{
+		`{route: [[{provider: a}], [{provider: b}]]}`: `{route: [[{provider: b}], [{provider: a}]]}`,
+		"route: [\n  [{provider: \"a]\", model: 'it''s]'}],   # first # ]\n  [\n    {provider: d'b, model: é},\n  ],\n]\nsystem: x\n": "route: [\n  [\n    {provider: d'b, model: é},\n  ],   # first # ]\n  [{provider: \"a]\", model: 'it''s]'}],\n]\nsystem: x\n",
+	} {
+		text, err := set.Reorder([]byte(before), []string{"route"}, []int{2, 1})
+		require.NoError(t, err)
+		assert.Equal(t, after, string(text))
+	}
 	for why, try := range map[string]struct {
 		model string
 		order []int
 	}{
-		"the route has 3 groups":          {"m", []int{1, 2}},
-		"has 3 groups: name each once":    {"m", []int{1, 1, 2}},
-		"has 3 groups":                    {"m", []int{1, 2, 4}},
-		"there is no models.none":         {"none", []int{1}},
-		"not stand on lines of their own": {"alias", []int{2, 1}},
+		"the route has 3 groups":        {"m", []int{1, 2}},
+		"has 3 groups: name each once":  {"m", []int{1, 1, 2}},
+		"has 3 groups":                  {"m", []int{1, 2, 4}},
+		"there is no models.none":       {"none", []int{1}},
+		"in a way that cannot be moved": {"alias", []int{2, 1}},
 	} {
 		_, err := set.Reorder([]byte(routes), at[:0:0], try.order)
 		require.Error(t, err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -43,6 +44,7 @@ type office struct {
 	aws    *aws.Server
 	env    string
 	folder string
+	more   []string // variables of the commands: "NAME=value"
 }
 
 func newOffice(t *testing.T) *office {
@@ -76,7 +78,7 @@ func (o *office) postern(args ...string) result {
 	ctx, cancel := context.WithTimeout(o.t.Context(), 2*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, gate.Binary(o.t), args...)
-	cmd.Env, cmd.Dir = append(gate.Environment(o.t), o.aws.Environment()...), o.folder
+	cmd.Env, cmd.Dir = slices.Concat(gate.Environment(o.t), o.aws.Environment(), o.more), o.folder
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errs, time.Second
 	err := cmd.Run()
