@@ -76,7 +76,7 @@ type source struct {
 	watch func(ctx context.Context, current *config.Config, notify func(*config.Config, error) error) error
 	name  string // for people
 
-	status func() *ssm.Status // nil where there is nothing to say
+	status func() *ssm.Status // nil, or gives nil, where there is nothing to say
 }
 
 // from makes the source that the flags ask for.
@@ -87,7 +87,7 @@ func (f *sourceFlags) from(at place, log *slog.Logger) (*source, error) {
 	if f.fromStore() {
 		return f.parameters(at, log), nil
 	}
-	return f.file(at), nil
+	return f.file(at, log), nil
 }
 
 // parameters is Parameter Store.
@@ -113,9 +113,10 @@ func (f *sourceFlags) parameters(at place, log *slog.Logger) *source {
 }
 
 // file is a file, whose ssm: secrets still lie in Parameter Store.
-func (f *sourceFlags) file(at place) *source {
+func (f *sourceFlags) file(at place, log *slog.Logger) *source {
 	lookup := f.lookup()
 	lookup.Copy = ssm.Copy{Folder: filepath.Join(at.data, "parameters", "file"), Secrets: f.keepValues}
+	lookup.Log = log
 	again := make(chan struct{}, 1)
 	return &source{
 		name: at.config,
@@ -138,6 +139,7 @@ func (f *sourceFlags) file(at place) *source {
 				Notify: func(cfg *config.Config, err error) { _ = notify(cfg, err) }, // a file's last good version is in memory
 			}.Run(ctx)
 		},
+		status: lookup.Status,
 	}
 }
 
@@ -181,7 +183,14 @@ func printParameters(out io.Writer, s *ssm.Status) {
 	if s.Local {
 		from = "the local copy"
 	}
-	fmt.Fprintf(out, "set            %s from %s\n", s.Set, from)
+	if s.Set != "" {
+		fmt.Fprintf(out, "set            %s from %s\n", s.Set, from)
+	} else { // the document lies in a file
+		fmt.Fprintf(out, "secrets        from %s\n", from)
+		for line := range strings.Lines(s.Error) {
+			fmt.Fprintf(out, "  not read     %s\n", strings.TrimSuffix(line, "\n"))
+		}
+	}
 	if s.Pointer != "" && s.Pointer != s.Set {
 		fmt.Fprintf(out, "  wanted       %s\n", s.Pointer)
 	}
@@ -213,32 +222,42 @@ func (sourceMetrics) Describe(out chan<- *prometheus.Desc) {
 func (m sourceMetrics) Collect(out chan<- prometheus.Metric) {
 	var status ssm.Status
 	if m.gate.source.status != nil {
-		status = *m.gate.source.status()
+		if its := m.gate.source.status(); its != nil {
+			status = *its
+		}
 	}
 	out <- prometheus.MustNewConstMetric(inForce, prometheus.GaugeValue, 1, m.gate.config.Load().Version, status.Set)
 	if !status.Asked.IsZero() {
 		out <- prometheus.MustNewConstMetric(askedAt, prometheus.GaugeValue, float64(status.Asked.UnixMilli())/1000)
 	}
+	wrong := status.Error
 	if last := m.gate.lastError.Load(); last != nil {
-		for _, place := range placesOf(*last) {
-			out <- prometheus.MustNewConstMetric(notTaken, prometheus.GaugeValue, 1, place)
-		}
+		wrong = *last + "\n" + wrong
+	}
+	for _, place := range placesOf(wrong) {
+		out <- prometheus.MustNewConstMetric(notTaken, prometheus.GaugeValue, 1, place)
 	}
 }
 
-// placesOf are the files and parameters that an error begins its lines with, each once
-// and without the line numbers; a few of them.
+// placesOf are the files and parameters that an error begins its lines with, and the
+// parameters that it names behind them (a secret, after the part that refers to it); each
+// once and without the line numbers, a few of them.
 func placesOf(text string) []string {
 	const few = 10
 	var places []string
 	for line := range strings.Lines(text) {
-		place, _, ok := strings.Cut(line, ": ")
-		place = lineNumbers.ReplaceAllString(place, "")
-		if !ok || strings.Contains(place, " ") {
-			place = "unknown"
-		}
-		if !slices.Contains(places, place) && len(places) < few {
-			places = append(places, place)
+		steps := strings.Split(strings.TrimSpace(line), ": ")
+		for i, step := range steps {
+			place := lineNumbers.ReplaceAllString(step, "")
+			switch {
+			case i > 0 && (!strings.HasPrefix(place, "/") || strings.Contains(place, " ")):
+				continue
+			case len(steps) == 1 || strings.Contains(place, " "):
+				place = "unknown"
+			}
+			if !slices.Contains(places, place) && len(places) < few {
+				places = append(places, place)
+			}
 		}
 	}
 	return places

@@ -74,7 +74,8 @@ func statusCommand() *cobra.Command {
 			} else {
 				printStatus(cmd.OutOrStdout(), r)
 			}
-			if r.LastError != "" || r.Envoy.Refused() != nil {
+			unread := r.Parameters != nil && r.Parameters.Error != ""
+			if r.LastError != "" || unread || r.Envoy.Refused() != nil {
 				return told{errors.New("not all is well")}
 			}
 			return nil

@@ -34,6 +34,12 @@ type missing string
 func (m missing) Error() string       { return string(m) + ": there is no such parameter" }
 func (m missing) Is(other error) bool { return other == fs.ErrNotExist }
 
+// wasThere is the error of a secret that its tool, or somebody, took away while gates
+// serve with it.
+func wasThere(parameter string) error {
+	return errors.New(parameter + ": the parameter was there and is gone")
+}
+
 // explain gives an error of the AWS library the name of its parameter, in words that
 // are the same for the same reason.
 func explain(parameter string, err error) error {

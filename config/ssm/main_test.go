@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -44,26 +45,47 @@ var environments atomic.Int64
 
 // house is an environment of its own in the emulator.
 type house struct {
-	t     *testing.T
-	aws   *aws.Server
-	store *ssm.Store
-	first string // the set that a test began with
+	t         *testing.T
+	aws       *aws.Server
+	store     *ssm.Store
+	impatient atomic.Bool // the store's client waits for no answer that is slow
+	first     string      // the set that a test began with
 }
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	server := aws.Start(t)
 	tree := set.Tree{Prefix: "/postern", Environment: fmt.Sprintf("e%d", environments.Add(1))}
-	return &house{t: t, aws: server, store: newStore(t, server, tree)}
+	h := &house{t: t, aws: server}
+	h.store = h.newStore(tree)
+	return h
+}
+
+// client is an AWS library's: on a busy machine the emulator takes its time, and a test
+// of no answer at all has none.
+type client struct {
+	patient, impatient *awshttp.BuildableClient
+	which              *atomic.Bool
+}
+
+func (c client) Do(r *http.Request) (*http.Response, error) {
+	if c.which.Load() {
+		return c.impatient.Do(r)
+	}
+	return c.patient.Do(r)
 }
 
 // newStore is a store that tries again at once, so that tests of outages are short.
-func newStore(t *testing.T, server *aws.Server, tree set.Tree) *ssm.Store {
-	t.Helper()
-	client := awshttp.NewBuildableClient().WithTimeout(2 * time.Second)
-	t.Cleanup(client.GetTransport().CloseIdleConnections)
+func (h *house) newStore(tree set.Tree) *ssm.Store {
+	c := client{
+		patient:   awshttp.NewBuildableClient().WithTimeout(time.Minute),
+		impatient: awshttp.NewBuildableClient().WithTimeout(time.Second),
+		which:     &h.impatient,
+	}
+	h.t.Cleanup(c.patient.GetTransport().CloseIdleConnections)
+	h.t.Cleanup(c.impatient.GetTransport().CloseIdleConnections)
 	return &ssm.Store{Tree: tree, Client: awsssm.NewFromConfig(sdk.Config{
-		Region: "us-east-1", BaseEndpoint: &server.URL, HTTPClient: client,
+		Region: "us-east-1", BaseEndpoint: &h.aws.URL, HTTPClient: c,
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 		Retryer: func() sdk.Retryer {
 			return retry.NewStandard(func(o *retry.StandardOptions) {

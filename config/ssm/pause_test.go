@@ -12,17 +12,17 @@ import (
 func TestPauses(t *testing.T) {
 	seen := map[time.Duration]bool{}
 	for range 1000 {
-		pause := (&Source{}).pause()
-		seen[pause] = true
-		assert.LessOrEqual(t, pause, DefaultPoll)
-		assert.GreaterOrEqual(t, pause, DefaultPoll*4/5-time.Millisecond)
+		it := pause(0, 0)
+		seen[it] = true
+		assert.LessOrEqual(t, it, DefaultPoll)
+		assert.GreaterOrEqual(t, it, DefaultPoll*4/5-time.Millisecond)
 	}
 	assert.Greater(t, len(seen), 900)
 	for rest, longest := range []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second, longestRest, longestRest} {
-		pause := (&Source{rest: rest}).pause()
-		assert.LessOrEqual(t, pause, longest)
-		assert.GreaterOrEqual(t, pause, longest*4/5-time.Millisecond)
+		it := pause(DefaultPoll, rest)
+		assert.LessOrEqual(t, it, longest)
+		assert.GreaterOrEqual(t, it, longest*4/5-time.Millisecond)
 	}
-	assert.LessOrEqual(t, (&Source{Poll: 5 * time.Minute, rest: 3}).pause(), 5*time.Minute, "and never more often than that")
-	assert.GreaterOrEqual(t, (&Source{Poll: 5 * time.Minute, rest: 3}).pause(), 4*time.Minute-time.Millisecond)
+	assert.LessOrEqual(t, pause(5*time.Minute, 3), 5*time.Minute, "and never more often than that")
+	assert.GreaterOrEqual(t, pause(5*time.Minute, 3), 4*time.Minute-time.Millisecond)
 }

@@ -157,23 +157,22 @@ func (s *Source) Run(ctx context.Context) error {
 	}
 	for {
 		s.check(ctx)
-		pause := time.NewTimer(s.pause())
+		timer := time.NewTimer(pause(s.Poll, s.rest))
 		select {
 		case <-ctx.Done():
-			pause.Stop()
+			timer.Stop()
 			return nil
-		case <-pause.C:
+		case <-timer.C:
 		}
 	}
 }
 
-// pause is the time until the next look.
-func (s *Source) pause() time.Duration {
-	poll := s.Poll
+// pause is the time until the next look, after as many in a row that were throttled.
+func pause(poll time.Duration, throttled int) time.Duration {
 	if poll <= 0 {
 		poll = DefaultPoll
 	}
-	for range min(s.rest, 8) {
+	for range min(throttled, 8) {
 		if poll < longestRest {
 			poll = min(2*poll, longestRest)
 		}
@@ -303,7 +302,7 @@ func (s *Source) look(ctx context.Context) (sight, error) {
 		if was, had := s.now.secrets[name]; had && was.Text != "" && errors.Is(err, fs.ErrNotExist) {
 			// It worked a moment ago: who serves with it must not lose it to a
 			// tool that deletes and writes anew, or to a slip.
-			wrong[name] = fmt.Errorf("%s: the parameter was there and is gone", name)
+			wrong[name] = wasThere(name)
 		}
 	}
 	err = s.assemble(&next, tree.Set(next.id), func(key string) string { return found.where(s.Store, key) }, wrong)

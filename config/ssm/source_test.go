@@ -187,7 +187,13 @@ func bads() map[string]bad {
 		"throttling":    {spoil: fail(aws.Fault{Kind: aws.Throttle}), mend: clears, says: []string{"/active: Parameter Store asks for fewer requests"}},
 		"broken":        {spoil: fail(aws.Fault{Kind: aws.Break}), mend: clears, says: []string{"/active: Parameter Store refuses (InternalServerError)"}},
 		"cut":           {spoil: fail(aws.Fault{Kind: aws.Cut}), mend: clears, says: []string{"/active: Parameter Store cannot be reached"}},
-		"no answer":     {spoil: fail(aws.Fault{Kind: aws.Slow, Delay: time.Hour}), mend: clears, says: []string{"/active: Parameter Store cannot be reached"}},
+		"no answer": {
+			spoil: func(h *house) {
+				h.impatient.Store(true)
+				h.aws.Fail(aws.Fault{Kind: aws.Slow, Delay: time.Hour})
+			},
+			mend: func(h *house) { h.impatient.Store(false); h.aws.Clear() }, says: []string{"/active: Parameter Store cannot be reached"},
+		},
 		"denied reading": {
 			spoil: func(h *house) { h.aws.Fail(aws.Fault{Kind: aws.Deny, Operation: "GetParametersByPath"}); h.point() },
 			mend:  clears, says: []string{"/sets/", "access is denied"},
