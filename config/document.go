@@ -3,8 +3,9 @@ package config
 // Config is one validated configuration version. It is immutable after Load or
 // Parse returned it: every part of the gate may read it without a lock.
 type Config struct {
-	// Version is the content hash of the document, 12 hex digits, without the
-	// values of secrets.
+	// Version is the content hash of the document, 12 hex digits, without the values
+	// of secrets. What is compiled of one version is the same everywhere: variables count
+	// by their values, and secrets by whether they have one.
 	Version string `json:"-" yaml:"-"`
 
 	Listen    Listen               `json:"listen,omitzero" yaml:"listen,omitempty" jsonschema_description:"Where the gate listens."`

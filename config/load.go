@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -195,13 +196,26 @@ func (r *report) content(text []byte, empty string) *yaml.Node {
 	return content
 }
 
-// version is the hash of the document with every default in it. Secrets count by
-// their references: a version says what the policy is, not with which key it runs.
+// version is the hash of the document with every variable and default in it. Secrets
+// count by their references, and by whether they have a value: a version says what the
+// policy is, which leaves out what cannot be used, and not with which key it runs.
 func (c *Config) version() (string, error) {
 	canonical, err := json.Marshal(c) // maps come out sorted
 	if err != nil {
 		return "", fmt.Errorf("config.Parse: the canonical form: %w", err)
 	}
-	sum := sha256.Sum256(canonical)
-	return hex.EncodeToString(sum[:])[:12], nil
+	h := sha256.New()
+	_, _ = h.Write(canonical) // a hash takes all
+	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
+		p := c.Providers[name]
+		if p.Key.Missing() {
+			fmt.Fprintf(h, "\n%q without", name)
+		}
+		for i, key := range p.Keys {
+			if key.Key.Missing() {
+				fmt.Fprintf(h, "\n%q without %d", name, i)
+			}
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12], nil
 }

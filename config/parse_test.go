@@ -319,9 +319,17 @@ func TestVersion(t *testing.T) {
 	first := parse(t, text, world(map[string]string{"KEY": "one"}, nil)).Version
 	assert.Regexp(t, `^[0-9a-f]{12}$`, first)
 	assert.Equal(t, first, parse(t, "# a comment\n"+text, world(map[string]string{"KEY": "two"}, nil)).Version, "secrets and comments do not count")
-	assert.Equal(t, first, parse(t, document("url: '${BASE:-https://x.example/v1}', key: '${KEY}'", "route: [[{provider: p, weight: 1}]]", "listen: {body_limit: 20480KiB}"), Env{}).Version, "a default written down is the same")
-	assert.NotEqual(t, first, parse(t, text, world(map[string]string{"BASE": "https://y.example/v1"}, nil)).Version)
-	assert.NotEqual(t, first, parse(t, strings.ReplaceAll(text, "KEY", "YEK"), Env{}).Version, "references count")
+	assert.Equal(t, first, parse(t, document("url: '${BASE:-https://x.example/v1}', key: '${KEY}'", "route: [[{provider: p, weight: 1}]]", "listen: {body_limit: 20480KiB}"), world(map[string]string{"KEY": "x"}, nil)).Version, "a default written down is the same")
+	assert.NotEqual(t, first, parse(t, text, world(map[string]string{"KEY": "x", "BASE": "https://y.example/v1"}, nil)).Version, "variables count")
+	assert.NotEqual(t, first, parse(t, strings.ReplaceAll(text, "KEY", "YEK"), world(map[string]string{"YEK": "x"}, nil)).Version, "references count")
+	assert.NotEqual(t, first, parse(t, text, Env{}).Version, "what cannot be used counts: it is not compiled")
+
+	keys := document("url: 'https://x.example/v1', keys: [{key: '${A}'}, {key: '${B}'}]", "", "")
+	seen := map[string]bool{}
+	for _, variables := range []map[string]string{{"A": "x", "B": "x"}, {"A": "x"}, {"B": "x"}, {}} {
+		seen[parse(t, keys, world(variables, nil)).Version] = true
+	}
+	assert.Len(t, seen, 4, "so does which of the keys there are")
 }
 
 // The shipped documents, in a made-up environment.

@@ -67,13 +67,16 @@ func TestSecretsRotate(t *testing.T) {
 	h.push(document)
 	first, told := h.follow(h.source(""))
 	assert.True(t, first.Providers["cloud"].Key.Missing(), "there is none yet")
+	versions := []string{first.Version}
 	for _, value := range []string{"first", "second"} {
 		h.secret(value)
 		n := next(t, told)
 		require.NoError(t, n.err)
 		assert.Equal(t, value, n.config.Providers["cloud"].Key.Reveal())
-		assert.Equal(t, first.Version, n.config.Version, "a version does not depend on secrets")
+		versions = append(versions, n.config.Version)
 	}
+	assert.NotEqual(t, versions[0], versions[1], "with the provider routes are others")
+	assert.Equal(t, versions[1], versions[2], "the value makes no difference")
 	require.NoError(t, os.WriteFile(file, []byte("two"), 0o600))
 	assert.Equal(t, "two", next(t, told).config.Providers["local"].Key.Reveal())
 }
