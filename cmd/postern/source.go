@@ -94,7 +94,7 @@ func (f *sourceFlags) from(at place, log *slog.Logger) (*source, error) {
 func (f *sourceFlags) parameters(at place, log *slog.Logger) *source {
 	s := &ssm.Source{
 		Env: config.Environment("."), Log: log, Poll: f.poll,
-		Copy: ssm.Copy{Folder: filepath.Join(at.data, "parameters"), Secrets: f.keepValues},
+		Copy: f.copyIn(at, "parameters"),
 	}
 	return &source{
 		name: fmt.Sprintf("%s/%s in Parameter Store (postern config push)", f.prefix, f.env),
@@ -112,10 +112,18 @@ func (f *sourceFlags) parameters(at place, log *slog.Logger) *source {
 	}
 }
 
+// copyIn is a copy in a folder of the data folder; none where there is no data folder.
+func (f *sourceFlags) copyIn(at place, steps ...string) ssm.Copy {
+	if at.data == "" {
+		return ssm.Copy{}
+	}
+	return ssm.Copy{Folder: filepath.Join(append([]string{at.data}, steps...)...), Secrets: f.keepValues}
+}
+
 // file is a file, whose ssm: secrets still lie in Parameter Store.
 func (f *sourceFlags) file(at place, log *slog.Logger) *source {
 	lookup := f.lookup()
-	lookup.Copy = ssm.Copy{Folder: filepath.Join(at.data, "parameters", "file"), Secrets: f.keepValues}
+	lookup.Copy = f.copyIn(at, "parameters", "file")
 	lookup.Log = log
 	again := make(chan struct{}, 1)
 	return &source{
