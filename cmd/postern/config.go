@@ -38,7 +38,11 @@ type desk struct {
 }
 
 // sit opens the store and reads the pointer; state is zero where there is none.
-func (f *storeFlags) sit(cmd *cobra.Command) (*desk, error) {
+func (f *storeFlags) sit(cmd *cobra.Command) (*desk, error) { return f.sitAt(cmd, false) }
+
+// sitAt is sit. anew says that a pointer which a newer Postern wrote is to be written
+// anew, and need not be read.
+func (f *storeFlags) sitAt(cmd *cobra.Command, anew bool) (*desk, error) {
 	store, err := f.open(cmd.Context())
 	if err != nil {
 		return nil, err
@@ -47,6 +51,10 @@ func (f *storeFlags) sit(cmd *cobra.Command) (*desk, error) {
 	d.state, err = store.Active(cmd.Context())
 	if errors.Is(err, set.ErrForm) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s: a push or a rollback writes it anew\n", err)
+	}
+	if newer, ok := errors.AsType[set.NewerError](err); ok && anew {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s, or go on: this writes it anew, as it was before that\n", newer)
+		err = ssm.ErrNothing
 	}
 	if errors.Is(err, ssm.ErrNothing) || errors.Is(err, set.ErrForm) {
 		d.state, err = store.Recover(cmd.Context())
@@ -285,7 +293,11 @@ func printHistory(out io.Writer, records []set.Record, now ssm.State) error {
 		case r.Change > now.Change:
 			mark = "?" // begun, not finished
 		}
-		_, _ = fmt.Fprintf(table, "%s %d\t%s\t%s\t%s\t%s\t%s\t%s\n", mark, r.Change, r.At.Format(time.RFC3339), r.Kind, r.Set, r.By, r.Host, r.What)
+		at := "?"
+		if !r.At.IsZero() {
+			at = r.At.Format(time.RFC3339)
+		}
+		_, _ = fmt.Fprintf(table, "%s %d\t%s\t%s\t%s\t%s\t%s\t%s\n", mark, r.Change, at, r.Kind, r.Set, r.By, r.Host, r.What)
 	}
 	return table.Flush()
 }

@@ -131,7 +131,7 @@ func rollbackConfigCommand() *cobra.Command {
 		Short: "Put the set before the one in force back in force, or the one that is named",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := flags.sit(cmd)
+			d, err := flags.sitAt(cmd, true)
 			if err != nil {
 				return err
 			}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/postern-proxy/postern/config/set"
@@ -32,12 +34,15 @@ func (u *UnprunedError) Unwrap() error { return u.cause }
 
 // prune takes away the records, and from time to time the sets, that are too old.
 func (s *Store) prune(ctx context.Context, now set.Pointer) error {
+	if now.Change <= Kept {
+		return nil
+	}
 	var old []string
 	for number := now.Change - Kept; number > 0 && number > now.Change-Kept-batch; number-- {
 		old = append(old, s.Tree.Change(number))
 	}
 	err := s.remove(ctx, old)
-	if err == nil && len(old) > 0 && now.Change%sweep == 0 {
+	if err == nil && now.Change%sweep == 0 {
 		err = s.sweep(ctx, now)
 	}
 	if err != nil {
@@ -46,12 +51,27 @@ func (s *Store) prune(ctx context.Context, now set.Pointer) error {
 	return nil
 }
 
-// sweep removes every parameter that no set needs which a record names. Sets newer
-// than the one in force belong to somebody who is writing them.
+// sweep removes every record that is too old, whatever kept it, and every parameter that
+// no set needs which a record names. Sets newer than the one in force belong to somebody
+// who is writing them.
 func (s *Store) sweep(ctx context.Context, now set.Pointer) error {
 	records, err := s.History(ctx)
 	if err != nil {
 		return err
+	}
+	var old []string
+	records = slices.DeleteFunc(records, func(r set.Record) bool {
+		outdated := r.Change <= now.Change-Kept
+		if outdated {
+			old = append(old, s.Tree.Change(r.Change))
+		}
+		return outdated
+	})
+	if err := s.remove(ctx, old); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(records, func(r set.Record) bool { return r.Postern > set.Format }) {
+		return nil // which sets those need only a newer Postern knows
 	}
 	all, err := s.below(ctx, s.Tree.Sets())
 	if err != nil {
@@ -74,7 +94,23 @@ func (s *Store) sweep(ctx context.Context, now set.Pointer) error {
 			unneeded = append(unneeded, name)
 		}
 	}
-	return s.remove(ctx, unneeded)
+	return s.removeUnclaimed(ctx, now, unneeded)
+}
+
+// removeUnclaimed removes parameters of sets for as long as nobody has begun a change
+// after this one: it may put one of those sets in force again. The next sweep does it
+// then.
+func (s *Store) removeUnclaimed(ctx context.Context, now set.Pointer, names []string) error {
+	slices.Sort(names)
+	for some := range slices.Chunk(names, batch) {
+		if _, err := s.record(ctx, now.Change+1); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := s.remove(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // needed are the parameters that hold the parts of some sets, by the indexes among
@@ -102,7 +138,7 @@ func (s *Store) needed(keep map[string]bool, all map[string]string) (map[string]
 
 // History are the changes that are remembered, the newest first. A record may be of
 // a change that was begun and not finished: its number is above the pointer's, or its
-// set is not there.
+// set is not there. Of a record that a newer Postern wrote, the number alone is known.
 func (s *Store) History(ctx context.Context) ([]set.Record, error) {
 	values, err := s.below(ctx, s.Tree.History())
 	if err != nil {
@@ -111,7 +147,12 @@ func (s *Store) History(ctx context.Context) ([]set.Record, error) {
 	records := make([]set.Record, 0, len(values))
 	for _, name := range slices.Backward(slices.Sorted(maps.Keys(values))) {
 		var r set.Record
-		if err := set.Decode(name, values[name], &r); err != nil {
+		err := set.Decode(name, values[name], &r)
+		if newer, ok := errors.AsType[set.NewerError](err); ok {
+			number, _ := strconv.Atoi(path.Base(name))
+			r, err = set.Record{Postern: newer.Format, Change: number, Kind: "?", What: newer.Error()}, nil
+		}
+		if err != nil {
 			return nil, err
 		}
 		records = append(records, r)
@@ -119,8 +160,9 @@ func (s *Store) History(ctx context.Context) ([]set.Record, error) {
 	return records, nil
 }
 
-// Recover is the state to start from where the pointer is gone or says nothing, so that
-// it can be written again: no set is in force, and the numbers go on from the history.
+// Recover is the state to start from where the pointer is gone or cannot be read, so that
+// it can be written again: no set is in force, and the numbers go on from the history,
+// and from the sets where that does not tell all of it.
 func (s *Store) Recover(ctx context.Context) (State, error) {
 	var state State
 	name := s.Tree.Active()
@@ -130,9 +172,22 @@ func (s *Store) Recover(ctx context.Context) (State, error) {
 	}
 	state.Version = values[name].Version
 	records, err := s.History(ctx)
+	if err != nil {
+		return state, err
+	}
+	newer := false
 	for _, r := range records {
 		state.Change = max(state.Change, r.Change)
 		state.Last = max(state.Last, set.Number(r.Set))
+		newer = newer || r.Postern > set.Format
+	}
+	if !newer {
+		return state, nil
+	}
+	all, err := s.below(ctx, s.Tree.Sets())
+	for name := range all {
+		id, _, _ := strings.Cut(strings.TrimPrefix(name, s.Tree.Sets()+"/"), "/")
+		state.Last = max(state.Last, set.Number(id))
 	}
 	return state, err
 }

@@ -129,7 +129,7 @@ func (s *Store) Put(ctx context.Context, before State, old *Set, d Draft) (set.R
 		}
 	}
 	pointer.Set = record.Set
-	if err := s.force(ctx, before, &record, pointer, d.TakeOver); err != nil {
+	if err := s.force(ctx, before, &record, pointer, d); err != nil {
 		if _, sure := errors.AsType[*ConflictError](err); sure && d.Set == "" {
 			s.discard(ctx, record.Set)
 		}
@@ -141,10 +141,17 @@ func (s *Store) Put(ctx context.Context, before State, old *Set, d Draft) (set.R
 
 // force claims the next change and moves the pointer. Only a ConflictError says for sure
 // that nothing of ours is in force.
-func (s *Store) force(ctx context.Context, before State, record *set.Record, pointer set.Pointer, takeOver bool) error {
+func (s *Store) force(ctx context.Context, before State, record *set.Record, pointer set.Pointer, d Draft) error {
 	var err error
-	if pointer.Change, err = s.claim(ctx, before, record, takeOver); err != nil {
+	if pointer.Change, err = s.claim(ctx, before, record, d.TakeOver); err != nil {
 		return err
+	}
+	// From the record on nobody takes the set away. Until then one that is older than
+	// the history may have gone, after it was looked at.
+	if d.Set != "" {
+		if _, err := s.Read(ctx, d.Set, nil); err != nil {
+			return errors.Join(err, s.remove(ctx, []string{s.Tree.Change(record.Change)}))
+		}
 	}
 	err = s.move(ctx, before, pointer)
 	if _, lost := errors.AsType[*ConflictError](err); lost {

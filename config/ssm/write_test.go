@@ -350,6 +350,68 @@ func TestOldSetsGo(t *testing.T) {
 	assert.Equal(t, ssm.Kept+1, metas, "and the one that the oldest record came from")
 }
 
+// Records that once could not be removed go with a later change, however many there are.
+func TestOldRecordsGoAfterAll(t *testing.T) {
+	h := newHouse(t)
+	h.push(limited("1/s"))
+	record := func(change int) {
+		h.put(h.store.Tree.Change(change), fmt.Sprintf(`{"postern":1,"change":%d,"kind":"push","set":"000001-abcdef"}`, change), types.ParameterTypeString)
+	}
+	for _, change := range []int{1, 2, 50, 88, 109, 110} {
+		record(change)
+	}
+	state, old := h.state()
+	state.Change = 209 // the next is one that sweeps
+	h.put(h.store.Tree.Active(), fmt.Sprintf(`{"postern":1,"set":%q,"change":209,"last":1}`, state.Set), types.ParameterTypeString)
+	state.Version++
+	_, err := h.store.Put(t.Context(), state, old, draft(parts(t, limited("2/s"))))
+	require.NoError(t, err)
+	assert.Len(t, h.exists(h.store.Tree.History()), 1, "only the change itself is younger than a hundred")
+}
+
+// A set that is older than the history is put in force only if it is still there once
+// nobody takes it away any more.
+func TestGoingBackToASetThatIsBeingTakenAway(t *testing.T) {
+	h := newHouse(t)
+	first := h.push(limited("1/s"))
+	second := h.push(limited("2/s"))
+	state, _ := h.state()
+	h.aws.Fail(aws.Fault{Kind: aws.Slow, Operation: "PutParameter", Parameter: "/history/000003", Times: 1, Hook: func() {
+		h.remove(h.store.Tree.Meta(first.Set))
+	}})
+	_, err := h.store.Put(t.Context(), state, nil, ssm.Draft{Kind: "rollback", Set: first.Set})
+	require.ErrorContains(t, err, "there is no such set")
+	now, _ := h.state()
+	assert.Equal(t, second.Set, now.Set)
+	assert.Equal(t, 3, h.push(limited("3/s")).Change, "its record is gone")
+}
+
+// What a newer Postern wrote does not keep this one from going back, and is not taken
+// away by it.
+func TestGoingBackFromWhatANewerPosternWrote(t *testing.T) {
+	h := newHouse(t)
+	first := h.push(limited("1/s"))
+	h.put(h.store.Tree.Active(), `{"postern":2,"sets":["x"]}`, types.ParameterTypeString)
+	h.put(h.store.Tree.Change(2), `{"postern":2,"who":"x"}`, types.ParameterTypeString)
+	h.put(h.store.Tree.Meta("000007-abcdef"), `{"postern":2}`, types.ParameterTypeString)
+	_, err := h.store.Active(t.Context())
+	var newer set.NewerError
+	require.ErrorAs(t, err, &newer)
+	state, err := h.store.Recover(t.Context())
+	require.NoError(t, err)
+	id, err := h.store.Previous(t.Context(), state)
+	require.NoError(t, err)
+	assert.Equal(t, first.Set, id)
+	record, err := h.store.Put(t.Context(), state, nil, ssm.Draft{Kind: "rollback", Set: id})
+	require.NoError(t, err)
+	assert.Equal(t, 3, record.Change)
+	assert.Equal(t, 8, set.Number(h.push(limited("2/s")).Set), "its numbers are not used again")
+	records, err := h.store.History(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "?", records[2].Kind)
+	assert.Contains(t, records[2].What, h.store.Tree.Change(2)+": was written by a newer Postern")
+}
+
 func text(s *ssm.Set, key string) string {
 	for _, p := range s.Parts {
 		if p.Key() == key {

@@ -76,6 +76,23 @@ func TestAPushCanBeSeenComparedAndTakenBack(t *testing.T) {
 	assert.Len(t, strings.Split(strings.TrimSpace(o.good("config", "history", "-n", "2").out), "\n"), 2)
 }
 
+// Who cannot read what a newer Postern wrote can go back to what was before, and nothing
+// else.
+func TestGoingBackFromANewerPostern(t *testing.T) {
+	o := newOffice(t)
+	file := o.file("postern.yaml", plain)
+	o.good("config", "push", file)
+	o.aws.Put(t, "/postern/"+o.env+"/active", `{"postern":2}`, false)
+	o.aws.Put(t, "/postern/"+o.env+"/history/000002", `{"postern":2}`, false)
+	newer := "/active: was written by a newer Postern (format 2, this one reads up to 1): update this one"
+	assert.Contains(t, o.bad("config", "push", file).err, newer)
+	assert.Contains(t, o.bad("traffic", "set", "m", "demo=1", "cloud=1").err, newer)
+	r := o.good("config", "rollback")
+	assert.Contains(t, r.err, newer)
+	assert.Contains(t, r.out, "back to 000001-")
+	assert.Contains(t, o.good("config", "history").out, "  2  ?")
+}
+
 // A push says everything that is wrong, and changes nothing.
 func TestABadPushIsRefused(t *testing.T) {
 	o := newOffice(t)
