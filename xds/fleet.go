@@ -51,7 +51,8 @@ func (v View) allows(names []string) bool {
 // SetFleet makes views, by their names, the ones that are served to the fleet: an
 // Envoy gets the view of its node.cluster, or else DefaultView, which is needed.
 // What a view no longer names stays for another keep, as with Set. Every view is
-// tried, whatever became of the others.
+// tried, whatever became of the others. An Envoy that these views give no right to its
+// cluster's any more is cut off first: it gets nothing of them.
 func (s *Server) SetFleet(ctx context.Context, views map[string]View, keep time.Duration) error {
 	if views[DefaultView].Snapshot == nil {
 		return errors.New("xds.SetFleet: there is no default view")
@@ -59,6 +60,8 @@ func (s *Server) SetFleet(ctx context.Context, views map[string]View, keep time.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.views = views
+	// Before anything of these views is on its way to them.
+	s.fleet.withdraw(s.mayHave)
 	s.fleet.offer(views[DefaultView].Snapshot)
 	var failed []error
 	for cluster, on := range s.shelves {
@@ -83,10 +86,18 @@ func (s *Server) viewOf(cluster string) View {
 }
 
 // enter lets a stream of the fleet in, and puts its cluster's snapshot where it will
-// look for it. Before the first SetFleet it waits there.
-func (s *Server) enter(cluster string, names []string) error {
+// look for it. Before the first SetFleet nobody knows who may have what: it waits for
+// that, until ctx ends.
+func (s *Server) enter(ctx context.Context, cluster string, names []string) error {
 	if cluster == "" || len(cluster) > maxClusterName {
 		return rpcstatus.Error(codes.InvalidArgument, "node.cluster must have from 1 to 256 bytes")
+	}
+	select {
+	case <-s.fleetReady:
+	case <-s.life.Done():
+		return rpcstatus.Error(codes.Unavailable, "the control plane stops")
+	case <-ctx.Done():
+		return rpcstatus.FromContextError(ctx.Err()).Err()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,10 +112,12 @@ func (s *Server) enter(cluster string, names []string) error {
 		on = newShelf(s.fleetCache, s.fleet, cluster)
 		s.shelves[cluster] = on
 	}
-	on.users++
-	if v := s.viewOf(cluster); on.current == nil && v.Snapshot != nil {
-		return s.set(s.life, on, v.Snapshot, 0)
+	if on.current == nil {
+		if err := s.set(s.life, on, s.viewOf(cluster).Snapshot, 0); err != nil {
+			return err
+		}
 	}
+	on.users++
 	return nil
 }
 
@@ -116,8 +129,10 @@ func (s *Server) allowed(cluster string, names []string) error {
 	return s.mayHave(cluster, names)
 }
 
+// mayHave says that a certificate with these names may have what a cluster gets. The
+// caller holds s.mu.
 func (s *Server) mayHave(cluster string, names []string) error {
-	if !s.viewOf(cluster).allows(names) {
+	if s.views == nil || !s.viewOf(cluster).allows(names) {
 		return rpcstatus.Error(codes.PermissionDenied, "this certificate may not have the view of this cluster")
 	}
 	return nil

@@ -179,17 +179,69 @@ func TestAnEnvoyCannotTakeAnotherClustersView(t *testing.T) {
 	nobody.subscribe(t, resource.ClusterType)
 	_, open = <-nobody.came
 	assert.False(t, open)
+}
 
-	// The right is taken away: the next word ends the stream.
-	late := converse(t, f.dial(t, "edge.example"), "late")
+// A configuration that takes a right away may change what it protected in the same
+// push: who lost the right does not hear of it.
+func TestWhoLosesARightGetsNothingOfThatPush(t *testing.T) {
+	f := newFleet(t)
+	right := []string{"edge.example"}
+	require.NoError(t, f.SetFleet(t.Context(), map[string]View{
+		DefaultView: {Snapshot: snapshotOf(t, "1", "a")},
+		"edge":      {Snapshot: snapshotOf(t, "1", "b"), Clients: right},
+	}, time.Hour))
+	late := converse(t, f.dial(t, right...), "late")
 	late.node.Cluster = "edge"
 	late.subscribe(t, resource.ClusterType)
 	late.take(t)
-	views["edge"] = View{Snapshot: views["edge"].Snapshot, Clients: []string{"another.example"}}
-	require.NoError(t, f.SetFleet(t.Context(), views, time.Hour))
-	late.subscribe(t, resource.SecretType, credentialName("b"))
-	_, open = <-late.came
-	assert.False(t, open)
+	other := f.sidecar(t, "other", "core")
+	other.subscribe(t, resource.ClusterType)
+	other.take(t)
+	require.NoError(t, f.SetFleet(t.Context(), map[string]View{
+		DefaultView: {Snapshot: snapshotOf(t, "2", "a", "c")},
+		"edge":      {Snapshot: snapshotOf(t, "2", "b", "d"), Clients: []string{"another.example"}},
+	}, time.Hour))
+	r, open := <-late.came
+	assert.False(t, open, "it got %v", r)
+	assert.Contains(t, f.log.String(), "turned away")
+	assert.Equal(t, []string{"provider/c"}, other.take(t).changed, "nobody else is cut off")
+
+	again := converse(t, f.dial(t, right...), "late")
+	again.node.Cluster = "edge"
+	again.subscribe(t, resource.ClusterType)
+	_, open = <-again.came
+	assert.False(t, open, "and it does not come in again")
+}
+
+// Before the first configuration nobody knows who may have what.
+func TestARightIsJudgedByTheFirstConfiguration(t *testing.T) {
+	f := newFleet(t)
+	thief, right := f.sidecar(t, "thief", "edge"), converse(t, f.dial(t, "edge.example"), "right")
+	right.node.Cluster = "edge"
+	for _, e := range []*envoy{thief, right} {
+		e.subscribe(t, resource.SecretType, credentialName("b"))
+	}
+	require.Eventually(t, func() bool {
+		all := f.Status().Envoys
+		return len(all) == 2 && all[0].Node != "" && all[1].Node != ""
+	}, waitFor, tick)
+	require.NoError(t, f.SetFleet(t.Context(), map[string]View{
+		DefaultView: {Snapshot: snapshotOf(t, "1", "a")},
+		"edge":      {Snapshot: snapshotOf(t, "1", "b"), Clients: []string{"edge.example"}},
+	}, time.Hour))
+	r, open := <-thief.came
+	assert.False(t, open, "it got %v", r)
+	assert.Equal(t, []string{credentialName("b")}, right.take(t).changed)
+}
+
+// Who goes before there is a configuration is not waited with.
+func TestAnEnvoyThatCannotWaitIsLetGo(t *testing.T) {
+	f := newFleet(t)
+	e := f.sidecar(t, "early", "edge")
+	e.subscribe(t, resource.ClusterType)
+	require.Eventually(t, func() bool { return len(f.Status().Envoys) == 1 }, waitFor, tick)
+	e.leave()
+	require.Eventually(t, func() bool { return len(f.Status().Envoys) == 0 }, waitFor, tick)
 }
 
 func TestWithoutAGoodCertificateNobodyGetsAnything(t *testing.T) {

@@ -83,7 +83,7 @@ func patience() grpc.ServerOption {
 }
 
 func register(on *grpc.Server, ads adsserver.Server) {
-	discovery.RegisterAggregatedDiscoveryServiceServer(on, ads)
+	discovery.RegisterAggregatedDiscoveryServiceServer(on, passing{ads})
 }
 
 // OnRefusal has f told of each refusal of an Envoy, by the last word of the resource's

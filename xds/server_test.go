@@ -49,6 +49,7 @@ type envoy struct {
 	stream discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
 	came   chan *discovery.DeltaDiscoveryResponse
 	node   *core.Node
+	leave  context.CancelFunc // ends the stream
 }
 
 func connect(t *testing.T, socket, name string) *envoy {
@@ -65,7 +66,7 @@ func converse(t *testing.T, connection *grpc.ClientConn, name string) *envoy {
 	ctx, cancel := context.WithCancel(t.Context())
 	stream, err := discovery.NewAggregatedDiscoveryServiceClient(connection).DeltaAggregatedResources(ctx)
 	require.NoError(t, err)
-	e := &envoy{stream: stream, came: make(chan *discovery.DeltaDiscoveryResponse, 100), node: &core.Node{Id: name}}
+	e := &envoy{stream: stream, came: make(chan *discovery.DeltaDiscoveryResponse, 100), node: &core.Node{Id: name}, leave: cancel}
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		defer close(e.came)

@@ -61,7 +61,7 @@ const (
 
 // keeper decides who of a fleet may come in. Its methods are called without a lock.
 type keeper interface {
-	enter(cluster string, names []string) error
+	enter(ctx context.Context, cluster string, names []string) error // it may wait, until ctx ends
 	allowed(cluster string, names []string) error
 	leave(cluster string)
 }
@@ -88,6 +88,8 @@ type status struct {
 
 // conversation is one ADS stream.
 type conversation struct {
+	ctx      context.Context //nolint:containedctx // the stream's
+	pass     *pass           // nil in some tests
 	node     string
 	cluster  string
 	names    []string
@@ -137,7 +139,7 @@ func (s *status) OnDeltaStreamOpen(ctx context.Context, id int64, _ string) erro
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.streams[id] = &conversation{
-		names: namesIn(ctx), since: s.now(),
+		ctx: ctx, pass: passOf(ctx), names: namesIn(ctx), since: s.now(),
 		pending: map[string]sent{}, accepted: map[string]string{}, refused: map[string]*refused{},
 		asked: map[string]bool{}, secrets: map[string]bool{},
 	}
@@ -210,13 +212,34 @@ func (s *status) OnStreamDeltaRequest(id int64, r *discovery.DeltaDiscoveryReque
 	}
 	if s.guard != nil {
 		if err := s.admit(c); err != nil {
-			s.log.Warn("an Envoy was turned away", "node", c.node, "cluster", c.cluster, "certificate", c.names, "reason", err.Error())
+			if c.ctx.Err() == nil { // it is still there to be turned away
+				s.turnedAway(c, err)
+			}
 			return err
 		}
 	}
 	s.listen(c, r)
 	s.tell(c)
 	return nil
+}
+
+func (s *status) turnedAway(c *conversation, why error) {
+	s.log.Warn("an Envoy was turned away", "node", c.node, "cluster", c.cluster, "certificate", c.names, "reason", why.Error())
+}
+
+// withdraw ends the streams that the judge finds to have no right to their cluster.
+func (s *status) withdraw(judge func(cluster string, names []string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.streams {
+		if !c.inside || c.pass == nil {
+			continue
+		}
+		if err := judge(c.cluster, c.names); err != nil {
+			s.turnedAway(c, err)
+			c.pass.withdraw(err)
+		}
+	}
 }
 
 func (s *status) listen(c *conversation, r *discovery.DeltaDiscoveryRequest) {
@@ -259,13 +282,15 @@ func (s *status) admit(c *conversation) error {
 	if c.inside {
 		return s.guard.allowed(c.cluster, c.names)
 	}
-	if err := s.guard.enter(c.cluster, c.names); err != nil {
+	if err := s.guard.enter(c.ctx, c.cluster, c.names); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	c.inside = true
-	return nil
+	s.mu.Unlock()
+	// From here on a configuration that takes the right away finds it; one that came
+	// just before did not.
+	return s.guard.allowed(c.cluster, c.names)
 }
 
 // hear reads what an Envoy says of a response. The caller holds s.mu.
