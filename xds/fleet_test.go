@@ -171,7 +171,7 @@ func TestAnEnvoyCannotTakeAnotherClustersView(t *testing.T) {
 	sly.subscribe(t, resource.ClusterType)
 	sly.take(t)
 	sly.node.Cluster = "edge"
-	sly.subscribe(t, resource.SecretType, credentialName("b"))
+	sly.subscribe(t, resource.SecretType, secretOf("b"))
 	_, open = <-sly.came
 	assert.False(t, open, "a stream stays with its cluster")
 
@@ -219,7 +219,7 @@ func TestARightIsJudgedByTheFirstConfiguration(t *testing.T) {
 	thief, right := f.sidecar(t, "thief", "edge"), converse(t, f.dial(t, "edge.example"), "right")
 	right.node.Cluster = "edge"
 	for _, e := range []*envoy{thief, right} {
-		e.subscribe(t, resource.SecretType, credentialName("b"))
+		e.subscribe(t, resource.SecretType, secretOf("b"))
 	}
 	require.Eventually(t, func() bool {
 		all := f.Status().Envoys
@@ -231,7 +231,7 @@ func TestARightIsJudgedByTheFirstConfiguration(t *testing.T) {
 	}, time.Hour))
 	r, open := <-thief.came
 	assert.False(t, open, "it got %v", r)
-	assert.Equal(t, []string{credentialName("b")}, right.take(t).changed)
+	assert.Equal(t, []string{secretOf("b")}, right.take(t).changed)
 }
 
 // Who goes before there is a configuration is not waited with.

@@ -26,7 +26,7 @@ func secrets(cfg *config.Config) []types.Resource {
 			if c.Secret.Reveal() == "" {
 				continue
 			}
-			all = append(all, &tls.Secret{Name: credentialName(account(name, c.Place)), Type: &tls.Secret_GenericSecret{
+			all = append(all, &tls.Secret{Name: credentialName(name, p, c.Place), Type: &tls.Secret_GenericSecret{
 				GenericSecret: &tls.GenericSecret{Secret: inline(credentialValue(p, c.Secret))},
 			}})
 		}

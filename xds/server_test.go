@@ -141,7 +141,7 @@ func everything(providers ...string) map[resource.Type]change {
 	clusters, secrets := change{kind: resource.ClusterType, version: version}, change{kind: resource.SecretType, version: version}
 	for _, name := range providers {
 		clusters.changed = append(clusters.changed, "provider/"+name)
-		secrets.changed = append(secrets.changed, credentialName(name))
+		secrets.changed = append(secrets.changed, secretOf(name))
 	}
 	all[resource.ClusterType], all[resource.SecretType] = clusters, secrets
 	return all
@@ -152,7 +152,7 @@ func (e *envoy) start(t *testing.T) map[resource.Type]change {
 	t.Helper()
 	e.subscribe(t, resource.ClusterType)
 	e.subscribe(t, resource.ListenerType)
-	e.subscribe(t, resource.SecretType, credentialName("a"), credentialName("b"))
+	e.subscribe(t, resource.SecretType, secretOf("a"), secretOf("b"))
 	e.subscribe(t, resource.RouteType, "postern")
 	e.subscribe(t, resource.ExtensionConfigType, "postern.keys")
 	all := map[resource.Type]change{}
@@ -359,7 +359,7 @@ func TestSetWhileEnvoysComeAndGo(t *testing.T) {
 		e := connect(t, socket, "envoy")
 		e.subscribe(t, resource.ClusterType)
 		e.take(t)
-		e.subscribe(t, resource.SecretType, credentialName("a"))
+		e.subscribe(t, resource.SecretType, secretOf("a"))
 		e.take(t)
 		require.NoError(t, e.stream.CloseSend())
 	}

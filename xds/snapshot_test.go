@@ -37,10 +37,13 @@ func snapshotOf(t *testing.T, version string, providers ...string) *cache.Snapsh
 	}
 	for _, name := range providers {
 		all[resource.ClusterType] = append(all[resource.ClusterType], &cluster.Cluster{Name: "provider/" + name})
-		all[resource.SecretType] = append(all[resource.SecretType], &tls.Secret{Name: credentialName(name)})
+		all[resource.SecretType] = append(all[resource.SecretType], &tls.Secret{Name: secretOf(name)})
 	}
 	return all.snapshot(t, version)
 }
+
+// secretOf is the name of a provider's secret in these snapshots.
+func secretOf(provider string) string { return credentialPrefix + provider }
 
 func (c contents) snapshot(t *testing.T, version string) *cache.Snapshot {
 	t.Helper()

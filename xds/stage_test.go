@@ -22,9 +22,9 @@ func staged(t *testing.T, version string, providers ...string) *cache.Snapshot {
 	}}}
 	for _, name := range providers {
 		all[resource.ClusterType] = append(all[resource.ClusterType], &cluster.Cluster{
-			Name: "provider/" + name, AltStatName: credentialName(name),
+			Name: "provider/" + name, AltStatName: secretOf(name),
 		})
-		all[resource.SecretType] = append(all[resource.SecretType], &tls.Secret{Name: credentialName(name)})
+		all[resource.SecretType] = append(all[resource.SecretType], &tls.Secret{Name: secretOf(name)})
 	}
 	return all.snapshot(t, version)
 }
@@ -67,7 +67,7 @@ func TestRoutesComeWhenTheirClustersAreThere(t *testing.T) {
 	c := e.take(t)
 	assert.Equal(t, change{kind: resource.ClusterType, version: "2", changed: []string{"provider/b"}}, c)
 	e.quiet(t) // the cluster is known, and its secret is not
-	e.subscribe(t, resource.SecretType, credentialName("b"))
+	e.subscribe(t, resource.SecretType, secretOf("b"))
 	assert.Equal(t, resource.SecretType, e.take(t).kind)
 	assert.Equal(t, change{kind: resource.RouteType, version: "2", changed: []string{"postern"}}, e.take(t))
 }
@@ -90,7 +90,7 @@ func TestASilentEnvoyIsWaitedForOnce(t *testing.T) {
 	require.NoError(t, s.Set(t.Context(), staged(t, "1", "a"), time.Hour))
 	e := watching(t, s, socket, "envoy-1")
 	silent := watching(t, s, socket, "silent")
-	e.subscribe(t, resource.SecretType, credentialName("b"), credentialName("c"))
+	e.subscribe(t, resource.SecretType, secretOf("b"), secretOf("c"))
 	push := func(version string, providers ...string) time.Duration {
 		begin := time.Now()
 		require.NoError(t, s.Set(t.Context(), staged(t, version, providers...), time.Hour))
@@ -113,7 +113,7 @@ func TestAnEnvoyThatRefusesIsNotWaitedFor(t *testing.T) {
 	require.NoError(t, s.Set(t.Context(), staged(t, "1", "a"), time.Hour))
 	e := watching(t, s, socket, "envoy-1")
 	refusing := watching(t, s, socket, "refusing")
-	e.subscribe(t, resource.SecretType, credentialName("b"))
+	e.subscribe(t, resource.SecretType, secretOf("b"))
 	begin := time.Now()
 	require.NoError(t, s.Set(t.Context(), staged(t, "2", "b"), time.Hour))
 	refusing.refuse(t, "no such filter")
@@ -132,7 +132,7 @@ func TestALaterVersionTakesTheStagesPlace(t *testing.T) {
 	c := e.take(t)
 	assert.Equal(t, []string{"provider/c"}, c.changed)
 	assert.Equal(t, []string{"provider/b"}, c.removed, "no route has led there")
-	e.subscribe(t, resource.SecretType, credentialName("c"))
+	e.subscribe(t, resource.SecretType, secretOf("c"))
 	assert.Equal(t, resource.SecretType, e.take(t).kind)
 	assert.Equal(t, change{kind: resource.RouteType, version: "3", changed: []string{"postern"}}, e.take(t))
 

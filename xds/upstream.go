@@ -1,6 +1,9 @@
 package xds
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -54,7 +57,7 @@ func upstreamFilters(in Input, v variant, custom []string) []*hcm.HttpFilter {
 		all = append(all, filter("postern.credential", &credential.CredentialInjector{
 			Overwrite: true,
 			Credential: extension("envoy.http.injected_credentials.generic", &generic.Generic{
-				Credential: in.secret(credentialName(account(v.provider, v.key))),
+				Credential: in.secret(credentialName(v.provider, p, v.key)),
 				Header:     credentialHeader(p),
 			}),
 		}))
@@ -70,8 +73,25 @@ func account(provider, key string) string {
 	return provider + "#" + key
 }
 
-// credentialName is the secret that holds an account's key.
-func credentialName(account string) string { return "credential/" + account }
+// credentialName is the secret that holds an account's key. It is one of where the key is
+// sent to and of which key it is: a provider that moves and gets another key has another
+// secret, so that neither does its old cluster, which serves until the new one is ready,
+// send the new key to the old host, nor the new one the old key. A new value of the same
+// key at the same place has the same name, and comes without a new cluster.
+func credentialName(provider string, p *config.Provider, key string) string {
+	h := sha256.New()
+	if u := p.Endpoint(); u != nil {
+		fmt.Fprintf(h, "%s %s %d", u.Scheme, strings.ToLower(u.Hostname()), port(u))
+	}
+	for _, c := range p.Credentials() {
+		if c.Place == key {
+			fmt.Fprintf(h, " %s %s", credentialHeader(p), c.Secret.Ref())
+		}
+	}
+	return credentialPrefix + account(provider, key) + "@" + hex.EncodeToString(h.Sum(nil)[:4])
+}
+
+const credentialPrefix = "credential/"
 
 // credentialHeader is where a provider looks for its key; empty is authorization.
 func credentialHeader(p *config.Provider) string {

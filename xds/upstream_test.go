@@ -19,6 +19,7 @@ import (
 	codec "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
 	generic "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
 	groups "github.com/envoyproxy/go-control-plane/envoy/extensions/router/cluster_specifiers/priority_group/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	upstream "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/stretchr/testify/assert"
@@ -297,7 +298,7 @@ func TestEachProviderIsSentItsOwn(t *testing.T) {
 			assert.Equal(t, "the signature", ch.last("authorization").value)
 			assert.Empty(t, ch.secret)
 		} else if !keyless {
-			assert.Equal(t, credentialName(account), ch.secret, ch.name)
+			assert.True(t, strings.HasPrefix(ch.secret, credentialPrefix+account+"@"), "%s: %s", ch.name, ch.secret)
 		}
 		want := map[string]map[string]string{
 			"account": {"openai-organization": "org-1", "x-zone": "50%%"},
@@ -327,4 +328,38 @@ func TestNothingOfTheClientsAccountIsForwarded(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A provider's old cluster serves until its new one is ready, and both find their secrets
+// by name: a name that two hosts share would carry the key of one to the other.
+func TestAKeyGoesToNoOtherHost(t *testing.T) {
+	nameOf := func(provider string) (name, value string) {
+		_, snapshot := compiled(t, "providers:\n  one: "+provider+"\nmodels: {m: {route: [[{provider: one}]]}}\n")
+		for name, r := range snapshot.GetResources(resource.SecretType) {
+			return name, r.(*tls.Secret).GetGenericSecret().GetSecret().GetInlineString()
+		}
+		return "", ""
+	}
+	const first = `{schema: openai, url: "https://one.example/v1", key: "${ONE}"}`
+	was, value := nameOf(first)
+	assert.Equal(t, "Bearer sk-test", value)
+	for moved, provider := range map[string]string{
+		"another host":   `{schema: openai, url: "https://two.example/v1", key: "${ONE}"}`,
+		"another port":   `{schema: openai, url: "https://one.example:8443/v1", key: "${ONE}"}`,
+		"another scheme": `{schema: openai, url: "http://one.example/v1", key: "${ONE}"}`,
+		"another key":    `{schema: openai, url: "https://one.example/v1", key: "${TWO}"}`,
+		"another header": `{schema: azure, url: "https://one.example/openai/v1", key: "${ONE}"}`,
+	} {
+		name, _ := nameOf(provider)
+		assert.NotEqual(t, was, name, moved)
+	}
+	for same, provider := range map[string]string{
+		"another path":        `{schema: openai, url: "https://one.example/v2", key: "${ONE}"}`,
+		"the port spelt out":  `{schema: openai, url: "https://one.example:443/v1", key: "${ONE}"}`,
+		"the host in capital": `{schema: openai, url: "https://ONE.example/v1", key: "${ONE}"}`,
+	} {
+		name, _ := nameOf(provider)
+		assert.Equal(t, was, name, same)
+	}
+	assert.NotContains(t, was, "ONE", "the reference is nobody's business")
 }
