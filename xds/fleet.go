@@ -30,6 +30,10 @@ const (
 	// certificate is judged again: one that ran out, or whose authority left, is
 	// out within this time.
 	streamAge = time.Hour
+
+	// absence is how long a cluster without an Envoy is remembered, with what left
+	// its view lately: its only one may just be connecting again.
+	absence = time.Minute
 )
 
 // View is what the Envoys of one cluster of a fleet get.
@@ -59,23 +63,29 @@ func (s *Server) SetFleet(ctx context.Context, views map[string]View, keep time.
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.views = views
+	s.views, s.keep = views, keep
 	// Before anything of these views is on its way to them.
 	s.fleet.withdraw(s.mayHave)
 	s.fleet.offer(views[DefaultView].Snapshot)
 	var failed []error
+	s.sweep()
 	for cluster, on := range s.shelves {
-		if on.users == 0 {
-			on.drop()
-			delete(s.shelves, cluster)
-			continue
-		}
 		if err := s.set(ctx, on, s.viewOf(cluster).Snapshot, keep); err != nil {
 			failed = append(failed, fmt.Errorf("cluster %s: %w", cluster, err))
 		}
 	}
 	s.fleetReadyOnce.Do(func() { close(s.fleetReady) })
 	return errors.Join(failed...)
+}
+
+// sweep forgets the clusters that nobody has come from lately. The caller holds s.mu.
+func (s *Server) sweep() {
+	for cluster, on := range s.shelves {
+		if on.users == 0 && s.now().Sub(on.left) >= absence {
+			on.drop()
+			delete(s.shelves, cluster)
+		}
+	}
 }
 
 func (s *Server) viewOf(cluster string) View {
@@ -106,6 +116,7 @@ func (s *Server) enter(ctx context.Context, cluster string, names []string) erro
 	}
 	on := s.shelves[cluster]
 	if on == nil {
+		s.sweep()
 		if len(s.shelves) >= maxClusters {
 			return rpcstatus.Error(codes.ResourceExhausted, "there are too many clusters")
 		}
@@ -113,7 +124,7 @@ func (s *Server) enter(ctx context.Context, cluster string, names []string) erro
 		s.shelves[cluster] = on
 	}
 	if on.current == nil {
-		if err := s.set(s.life, on, s.viewOf(cluster).Snapshot, 0); err != nil {
+		if err := s.set(s.life, on, s.viewOf(cluster).Snapshot, s.keep); err != nil {
 			return err
 		}
 	}
@@ -143,6 +154,7 @@ func (s *Server) leave(cluster string) {
 	defer s.mu.Unlock()
 	if on := s.shelves[cluster]; on != nil {
 		on.users--
+		on.left = s.now()
 	}
 }
 

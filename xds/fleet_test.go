@@ -525,24 +525,51 @@ func TestAFleetNeedsADefaultView(t *testing.T) {
 	require.Error(t, f.SetFleet(t.Context(), map[string]View{"edge": {Snapshot: snapshotOf(t, "1", "a")}}, time.Hour))
 }
 
+// later moves a Server's time.
+func (f *fleet) later(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := f.now().Add(d)
+	f.now = func() time.Time { return at }
+}
+
+func (f *fleet) held() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.shelves)
+}
+
 func TestAClusterThatNobodyHasIsForgotten(t *testing.T) {
 	f := newFleet(t)
 	require.NoError(t, f.SetFleet(t.Context(), everybody(snapshotOf(t, "1", "a")), time.Hour))
 	e := f.sidecar(t, "envoy-1", "edge")
 	e.subscribe(t, resource.ClusterType)
 	e.take(t)
-	require.NoError(t, e.stream.CloseSend())
+	e.leave()
 	require.Eventually(t, func() bool { return len(f.Status().Gone) == 1 }, waitFor, tick)
-	held := func() int {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return len(f.shelves)
-	}
+	f.later(absence)
 	require.Eventually(t, func() bool {
 		require.NoError(t, f.SetFleet(t.Context(), everybody(snapshotOf(t, "2", "a")), time.Hour))
-		return held() == 0
+		return f.held() == 0
 	}, waitFor, tick)
 	again := f.sidecar(t, "envoy-1", "edge")
 	again.subscribe(t, resource.ClusterType)
 	assert.Equal(t, "2", again.take(t).version)
+}
+
+// The only Envoy of a cluster is away for a moment: what was retired for it stays.
+func TestAClusterOutlivesAShortAbsence(t *testing.T) {
+	f := newFleet(t)
+	require.NoError(t, f.SetFleet(t.Context(), everybody(snapshotOf(t, "1", "a", "b")), time.Hour))
+	e := f.sidecar(t, "envoy-1", "edge")
+	e.subscribe(t, resource.ClusterType)
+	e.take(t)
+	require.NoError(t, f.SetFleet(t.Context(), everybody(snapshotOf(t, "2", "a")), time.Hour))
+	e.leave()
+	require.Eventually(t, func() bool { return len(f.Status().Gone) == 1 }, waitFor, tick)
+	require.NoError(t, f.SetFleet(t.Context(), everybody(snapshotOf(t, "3", "a")), time.Hour))
+	assert.Equal(t, 1, f.held())
+	again := f.sidecar(t, "envoy-1", "edge")
+	again.subscribe(t, resource.ClusterType)
+	assert.Equal(t, []string{"provider/a", "provider/b"}, again.take(t).changed)
 }

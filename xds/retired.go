@@ -1,6 +1,9 @@
 package xds
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
@@ -25,6 +28,10 @@ type leaving struct {
 // keptTypes are the types whose resources leave late.
 func keptTypes() []resource.Type { return []resource.Type{resource.ClusterType, resource.SecretType} }
 
+// mostRetired is how many of a type are kept: who renames a thousand clusters within the
+// time that a request may run has them leave a little early, and not the gate grow.
+const mostRetired = 1000
+
 func newRetired() *retired {
 	r := &retired{byType: map[resource.Type]map[string]leaving{}}
 	for _, kind := range keptTypes() {
@@ -34,8 +41,9 @@ func newRetired() *retired {
 }
 
 // replace notes what old names and next does not, until the given time, and
-// forgets what next names again.
-func (r *retired) replace(old, next *cache.Snapshot, until time.Time) {
+// forgets what next names again. Of more than mostRetired of a type those that are due
+// first are dropped, which it counts.
+func (r *retired) replace(old, next *cache.Snapshot, until time.Time) (dropped int) {
 	for kind, gone := range r.byType {
 		present := next.GetResources(kind)
 		if old != nil {
@@ -46,7 +54,23 @@ func (r *retired) replace(old, next *cache.Snapshot, until time.Time) {
 		for name := range present {
 			delete(gone, name)
 		}
+		dropped += dropFirst(gone, len(gone)-mostRetired)
 	}
+	return dropped
+}
+
+// dropFirst drops the n that are due first.
+func dropFirst(gone map[string]leaving, n int) int {
+	if n <= 0 {
+		return 0
+	}
+	all := slices.SortedFunc(maps.Keys(gone), func(a, b string) int {
+		return cmp.Or(gone[a].until.Compare(gone[b].until), cmp.Compare(a, b))
+	})
+	for _, name := range all[:n] {
+		delete(gone, name)
+	}
+	return n
 }
 
 // merge is snapshot with the retired resources that are not due at now, and the

@@ -1,7 +1,9 @@
 package xds
 
 import (
+	"fmt"
 	"log/slog"
+	"strconv"
 	"testing"
 	"time"
 
@@ -89,6 +91,37 @@ func TestEachHasItsOwnTime(t *testing.T) {
 	assert.Equal(t, []string{"provider/a", "provider/b"}, c.served(t, resource.ClusterType))
 	c.pass(t, keep/2)
 	assert.Equal(t, []string{"provider/a"}, c.served(t, resource.ClusterType))
+}
+
+// A request of the first version may still retry to a cluster when the third removes it,
+// however short the requests of the second are.
+func TestAClusterStaysForRequestsOfEarlierVersions(t *testing.T) {
+	const long = 10 * time.Minute
+	c := newClock(t)
+	require.NoError(t, c.Set(t.Context(), snapshotOf(t, "1", "a", "b"), long))
+	require.NoError(t, c.Set(t.Context(), snapshotOf(t, "2", "a", "b"), long)) // the first's requests may run so long
+	c.pass(t, time.Second)
+	require.NoError(t, c.Set(t.Context(), snapshotOf(t, "3", "a"), keep))
+	c.pass(t, long-time.Second-time.Nanosecond)
+	assert.Contains(t, c.served(t, resource.ClusterType), "provider/b")
+	c.pass(t, time.Nanosecond)
+	assert.NotContains(t, c.served(t, resource.ClusterType), "provider/b")
+}
+
+func TestRetiredIsBounded(t *testing.T) {
+	c := newClock(t)
+	for i := range 5 { // all but the current ones have left
+		var some []string
+		for n := range mostRetired / 2 {
+			some = append(some, fmt.Sprintf("%d-%d", i, n))
+		}
+		require.NoError(t, c.Set(t.Context(), snapshotOf(t, strconv.Itoa(i), some...), keep))
+		c.pass(t, time.Second)
+	}
+	served := c.served(t, resource.ClusterType)
+	assert.Len(t, served, mostRetired+mostRetired/2)
+	assert.Contains(t, served, "provider/2-0")
+	assert.NotContains(t, served, "provider/1-0", "the first to be due goes first")
 }
 
 func TestMergeTellsWhenTheNextIsDue(t *testing.T) {

@@ -39,6 +39,7 @@ type Server struct {
 	own     *shelf
 	shelves map[string]*shelf // the fleet's, by cluster
 	views   map[string]View
+	keep    time.Duration  // of the views
 	servers []*grpc.Server // the fleet's
 	stopped bool
 	now     func() time.Time
@@ -69,10 +70,10 @@ func NewServer(log *slog.Logger) *Server {
 	s.fleet.heard, s.status.heard = s.heard, s.heard
 	s.grpc = grpc.NewServer(patience())
 	register(s.grpc, adsserver.NewServer(ctx, noting{
-		SnapshotCache: s.cache, status: s.status, key: everyNode{}, ready: s.ready, stopped: ctx.Done(),
+		SnapshotCache: s.cache, status: s.status, key: everyNode{}, keep: s.keepOfOwn, ready: s.ready, stopped: ctx.Done(),
 	}, s.status))
 	s.fleetADS = adsserver.NewServer(ctx, noting{
-		SnapshotCache: s.fleetCache, status: s.fleet, key: byCluster{}, ready: s.fleetReady, stopped: ctx.Done(),
+		SnapshotCache: s.fleetCache, status: s.fleet, key: byCluster{}, keep: s.keepOfFleet, ready: s.fleetReady, stopped: ctx.Done(),
 	}, s.fleet)
 	return s
 }

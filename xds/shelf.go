@@ -33,7 +33,11 @@ type shelf struct {
 	next    *stage // what becomes current when its clusters are there; nil: nothing
 	retired *retired
 	timer   *time.Timer // to when the next of the retired may go
-	users   int         // streams of the fleet that are open
+	keep    time.Duration
+	busy    time.Time // until then requests of a version before the current one may run
+
+	users int       // streams of the fleet that are open
+	left  time.Time // when the last of them went
 }
 
 func newShelf(c cache.SnapshotCache, hearing *status, key string) *shelf {
@@ -59,12 +63,41 @@ func (s *Server) set(ctx context.Context, on *shelf, snapshot *cache.Snapshot, k
 		}
 	}
 	if on.next != nil {
+		keep = max(keep, on.next.keep)
 		on.next.timer.Stop()
 		on.next = nil
 	}
-	on.retired.replace(on.current, snapshot, s.now().Add(keep))
-	on.current = snapshot
+	s.replace(on, snapshot, keep)
 	return s.publish(ctx, on)
+}
+
+// replace makes snapshot the current one. What it does not name stays until the requests
+// of all versions before it have ended: one of the last version but one may run longer than
+// any of the last. The caller holds s.mu.
+func (s *Server) replace(on *shelf, snapshot *cache.Snapshot, keep time.Duration) {
+	on.keep = keep
+	if until := s.now().Add(keep); on.current != nil && until.After(on.busy) {
+		on.busy = until
+	}
+	if n := on.retired.replace(on.current, snapshot, on.busy); n > 0 {
+		s.log.Warn("so many clusters and secrets left lately that some are not kept until their requests have ended", "dropped", n)
+	}
+	on.current = snapshot
+}
+
+// keepOfOwn is how long requests of the gate's own current version may run, and of the
+// one before it.
+func (s *Server) keepOfOwn(string) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.own.keep
+}
+
+// keepOfFleet is the same for the fleet.
+func (s *Server) keepOfFleet(string) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keep
 }
 
 // publish serves the current snapshot with what is retired but not yet gone, and

@@ -88,6 +88,7 @@ func (s *Server) begin(ctx context.Context, on *shelf, next *stage) error {
 	next.deadline = s.now().Add(stageMost)
 	if on.next != nil { // never in force: what it brought may go at once
 		next.deadline = on.next.deadline
+		next.keep = max(next.keep, on.next.keep)
 		on.next.timer.Stop()
 	}
 	on.next = next
@@ -112,8 +113,7 @@ func (s *Server) commit(ctx context.Context, on *shelf) error {
 	next := on.next
 	on.next = nil
 	next.timer.Stop()
-	on.retired.replace(on.current, next.snapshot, s.now().Add(next.keep))
-	on.current = next.snapshot
+	s.replace(on, next.snapshot, next.keep)
 	return s.publish(ctx, on)
 }
 

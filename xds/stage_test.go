@@ -144,6 +144,23 @@ func TestALaterVersionTakesTheStagesPlace(t *testing.T) {
 	e.quiet(t)
 }
 
+// Another order of groups, pushed while a version waits, takes its place, and knows only
+// how long that version's own requests run.
+func TestAStageKeepsForAllThatItReplaces(t *testing.T) {
+	s, socket := listening(t)
+	require.NoError(t, s.Set(t.Context(), staged(t, "1", "a"), time.Hour))
+	e := watching(t, s, socket, "envoy-1")
+	require.NoError(t, s.Set(t.Context(), staged(t, "2", "b"), time.Hour))
+	assert.Equal(t, []string{"provider/b"}, e.take(t).changed)
+	e.subscribe(t, resource.SecretType, secretOf("b"), secretOf("c"))
+	require.NoError(t, s.Set(t.Context(), staged(t, "2", "b", "c"), time.Nanosecond))
+	for e.take(t).kind != resource.RouteType {
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	assert.Greater(t, time.Until(s.own.retired.byType[resource.ClusterType]["provider/a"].until), time.Minute)
+}
+
 func TestNamesAreGivenTimeToBeFound(t *testing.T) {
 	byName := func(version, name string) *cache.Snapshot {
 		return contents{

@@ -73,6 +73,8 @@ type status struct {
 	now   func() time.Time
 	guard keeper // nil where everybody may come
 
+	broughtLeast time.Duration
+
 	// heard is called, without a lock, after an Envoy has answered or gone, with
 	// its cluster; empty over the Unix socket.
 	heard func(cluster string)
@@ -102,6 +104,7 @@ type conversation struct {
 	accepted map[string]string
 	refused  map[string]*refused // by type
 	refusals int
+	brought  brought
 }
 
 // sent is a response that was not answered yet.
@@ -123,7 +126,7 @@ var _ adsserver.Callbacks = (*status)(nil)
 
 func newStatus(log *slog.Logger) *status {
 	return &status{
-		log: log, now: time.Now, streams: map[int64]*conversation{},
+		log: log, now: time.Now, broughtLeast: broughtLeast, streams: map[int64]*conversation{},
 		asking: map[*discovery.DeltaDiscoveryRequest]*conversation{},
 	}
 }
@@ -178,6 +181,7 @@ func (s *status) close(id int64) *conversation {
 	}
 	delete(s.streams, id)
 	delete(s.asking, c.asks)
+	c.brought.forget()
 	if c.node != "" {
 		e := c.envoy()
 		e.Until = s.now()
@@ -248,13 +252,17 @@ func (s *status) listen(c *conversation, r *discovery.DeltaDiscoveryRequest) {
 	delete(s.asking, c.asks)
 	c.asks = r
 	s.asking[r] = c
-	c.asked[shortType(r.GetTypeUrl())] = true
+	if kind := shortType(r.GetTypeUrl()); !c.asked[kind] {
+		c.asked[kind] = true
+		c.brought.note(r.GetTypeUrl(), r.GetInitialResourceVersions())
+	}
 	if r.GetTypeUrl() == resource.SecretType {
 		for name := range r.GetInitialResourceVersions() { // from before it came here
 			c.secrets[name] = true
 		}
 	}
 	s.hear(c, r)
+	s.caughtUp(c)
 }
 
 // introduce notes who speaks. An Envoy says it once, and stays who it is: its cluster
@@ -370,7 +378,8 @@ func (s *status) settled(r *discovery.DeltaDiscoveryRequest, version string) {
 	c.accepted[kind] = version
 }
 
-// noting tells a status of the requests that need no response. It holds an Envoy that
+// noting tells a status of the requests that need no response, and has an Envoy that
+// comes back changed as carefully as one that is there (see brought). It holds an Envoy that
 // comes before the first snapshot: one that has all of it already, from before a
 // restart of the control plane, would not answer to it, and nobody would know.
 type noting struct {
@@ -378,7 +387,8 @@ type noting struct {
 
 	status  *status
 	key     cache.NodeHash
-	ready   <-chan struct{} // there is a snapshot
+	keep    func(key string) time.Duration // of what its version no longer names
+	ready   <-chan struct{}                // there is a snapshot
 	stopped <-chan struct{}
 }
 
@@ -389,9 +399,13 @@ func (n noting) CreateDeltaWatch(r *cache.DeltaRequest, sub cache.Subscription, 
 	case <-n.stopped:
 		return nil, rpcstatus.Error(codes.Unavailable, "the control plane stops")
 	}
-	version := ""
-	if snapshot, err := n.GetSnapshot(n.key.ID(r.GetNode())); err == nil {
+	version, key := "", n.key.ID(r.GetNode())
+	if snapshot, err := n.GetSnapshot(key); err == nil {
 		version = snapshot.GetVersion(r.GetTypeUrl())
+		n.status.spare(r, sub.ReturnedResources(), snapshot, n.keep(key))
+		if full, ok := snapshot.(*cache.Snapshot); ok && n.status.holds(r, full) {
+			return nil, nil //nolint:nilnil // no watch yet, and nothing wrong
+		}
 	}
 	cancel, err := n.SnapshotCache.CreateDeltaWatch(r, sub, to)
 	if err == nil && cancel != nil { // it waits for the next version
