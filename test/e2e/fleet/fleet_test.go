@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"bufio"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/envoy"
 	"github.com/postern-proxy/postern/test/authority"
 	fake "github.com/postern-proxy/postern/test/fake/openai"
@@ -72,6 +74,18 @@ func TestOneControlPlaneManyEnvoys(t *testing.T) {
 		}
 	})
 
+	t.Run("a restart with another configuration loses nothing", func(t *testing.T) {
+		flow := h.flow(t, "edge", "core")
+		for i := range 2 {
+			h.serve.stop(t, syscall.SIGKILL)
+			h.one = fmt.Sprintf("renamed-%d", i)
+			h.write(t, h.one)
+			h.run()
+			h.follow(t)
+		}
+		flow.stop(t)
+	})
+
 	t.Run("certificates are replaced", func(t *testing.T) {
 		next := authority.New(t)
 		for _, one := range h.hosts {
@@ -103,17 +117,26 @@ func (h *house) push(t *testing.T, name string) {
 	t.Helper()
 	h.write(t, name)
 	begin := time.Now()
-	for _, cluster := range []string{"edge", "core"} {
-		require.Eventually(t, func() bool {
-			return h.chat(t, cluster, "small").status == http.StatusOK && h.provider.Last().Header.Get("X-Push") == name
-		}, patience, glance, "%s does not come to %s", name, cluster)
-	}
+	h.follow(t)
 	t.Logf("%s was everywhere after %s", name, time.Since(begin).Round(time.Millisecond))
 	assert.Less(t, time.Since(begin), 4*time.Second, "2 s for the file to be seen, and 2 s for all to have it")
 	require.Eventually(t, func() bool { return h.current(t) }, patience, glance)
 	for _, cluster := range []string{"edge", "core"} {
 		a := h.chat(t, cluster, "kind")
 		assert.Equal(t, http.StatusOK, a.status, "the sidecar knows the version too: %s", a.body)
+	}
+}
+
+// follow waits until both Envoys go by what lies in the file.
+func (h *house) follow(t *testing.T) {
+	t.Helper()
+	cfg, err := config.Load(h.file())
+	require.NoError(t, err)
+	for cluster, one := range h.hosts {
+		require.Eventually(t, func() bool {
+			a, err := one.ask(t, h.key, http.MethodGet, "/v1/models", "")
+			return err == nil && a.status == http.StatusOK && a.header.Get("X-Postern-Config") == cfg.Version
+		}, patience, glance, "%s does not come to %s", cluster, cfg.Version)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/postern-proxy/postern/envoy/envoytest"
@@ -105,6 +106,7 @@ type house struct {
 	hosts                 map[string]*host
 	key                   string
 	env                   []string
+	one                   string     // what the first provider is called
 	t                     *testing.T // whose end stops the processes
 }
 
@@ -115,7 +117,7 @@ func newHouse(t *testing.T) *house {
 	h := &house{
 		folder: t.TempDir(), data: t.TempDir(), address: gate.FreeAddress(t), authority: a,
 		files: a.Write(t, t.TempDir(), "127.0.0.1"), provider: fake.Start(t), hosts: map[string]*host{},
-		env: gate.Environment(t), t: t,
+		env: gate.Environment(t), one: "one", t: t,
 	}
 	for _, cluster := range []string{"edge", "core"} {
 		one := &host{cluster: cluster, address: gate.FreeAddress(t), certs: t.TempDir()}
@@ -141,21 +143,23 @@ func (h *house) document(name string) string {
 	return fmt.Sprintf(`
 listen: {address: "127.0.0.1:1"}
 providers:
-  one: {schema: openai, url: %q, headers: {X-Push: %q}}
-  secret: {schema: openai, url: %q}
+  %[1]s: {schema: openai, url: %[2]q, headers: {X-Push: %[3]q}}
+  secret: {schema: openai, url: %[2]q}
 models:
-  small: {route: [[{provider: one}]]}
+  small: {route: [[{provider: %[1]s}]]}
   large: {route: [[{provider: secret}]]}
-  kind: {route: [[{provider: one}]], system: Be kind.}
+  kind: {route: [[{provider: %[1]s}]], system: Be kind.}
 views:
-  edge: {models: [small, kind], listen: {address: %q}, services: %q, clients: [edge.example]}
-  core: {listen: {address: %q}, services: %q}
-`, h.provider.URL()+"/v1", name, h.provider.URL()+"/v1", edge.address, edge.services, core.address, core.services)
+  edge: {models: [small, kind], listen: {address: %[4]q}, services: %[5]q, clients: [edge.example]}
+  core: {listen: {address: %[6]q}, services: %[7]q}
+`, h.one, h.provider.URL()+"/v1", name, edge.address, edge.services, core.address, core.services)
 }
+
+func (h *house) file() string { return filepath.Join(h.folder, "postern.yaml") }
 
 func (h *house) write(t *testing.T, name string) {
 	t.Helper()
-	file := filepath.Join(h.folder, "postern.yaml")
+	file := h.file()
 	require.NoError(t, os.WriteFile(file+".new", []byte(h.document(name)), 0o600))
 	require.NoError(t, os.Rename(file+".new", file))
 }
@@ -163,14 +167,14 @@ func (h *house) write(t *testing.T, name string) {
 // run starts the control plane.
 func (h *house) run() {
 	h.t.Helper()
-	h.serve = start(h.t, gate.Binary(h.t), "serve", "--config", filepath.Join(h.folder, "postern.yaml"), "--data", h.data,
+	h.serve = start(h.t, gate.Binary(h.t), "serve", "--config", h.file(), "--data", h.data,
 		"--metrics", "", "--fleet", h.address, "--fleet-cert", h.files.Certificate, "--fleet-key", h.files.Key, "--fleet-ca", h.files.Authorities)
 }
 
 // furnish starts a host's sidecar, makes the bootstrap and starts its Envoy.
 func (h *house) furnish(t *testing.T, one *host) {
 	t.Helper()
-	start(t, gate.Binary(t), "sidecar", "--cluster", one.cluster, "--config", filepath.Join(h.folder, "postern.yaml"),
+	start(t, gate.Binary(t), "sidecar", "--cluster", one.cluster, "--config", h.file(),
 		"--data", t.TempDir(), "--metrics", "")
 	h.await(t, filepath.Join(one.services, "trust.pem"))
 	into := t.TempDir()
@@ -253,4 +257,54 @@ func (h *house) current(t *testing.T) bool {
 		}
 	}
 	return true
+}
+
+// traffic is requests to a cluster that flow until it is stopped.
+type traffic struct {
+	stopping chan struct{}
+	all      sync.WaitGroup
+
+	mu     sync.Mutex
+	count  int
+	failed []string
+}
+
+func (h *house) flow(t *testing.T, clusters ...string) *traffic {
+	t.Helper()
+	f := &traffic{stopping: make(chan struct{})}
+	for _, cluster := range clusters {
+		for _, model := range []string{"small", "small", "kind"} {
+			f.all.Go(func() { f.ask(t, h, cluster, model) })
+		}
+	}
+	return f
+}
+
+func (f *traffic) ask(t *testing.T, h *house, cluster, model string) {
+	for {
+		select {
+		case <-f.stopping:
+			return
+		case <-time.After(2 * time.Millisecond): // two cores are all of it
+		}
+		a, err := h.hosts[cluster].ask(t, h.key, http.MethodPost, "/v1/chat/completions",
+			fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"Hello"}]}`, model))
+		if err == nil && a.status != http.StatusOK {
+			err = fmt.Errorf("%s: %d: %s", model, a.status, a.body)
+		}
+		f.mu.Lock()
+		f.count++
+		if err != nil {
+			f.failed = append(f.failed, err.Error())
+		}
+		f.mu.Unlock()
+	}
+}
+
+func (f *traffic) stop(t *testing.T) {
+	t.Helper()
+	close(f.stopping)
+	f.all.Wait()
+	assert.Empty(t, f.failed, "requests were lost")
+	assert.Greater(t, f.count, 10, "the traffic was too thin to say anything")
 }
