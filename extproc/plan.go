@@ -1,6 +1,7 @@
 package extproc
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/postern-proxy/postern/config"
@@ -52,39 +53,65 @@ func stages(name string, m *config.Model, providers map[string]*config.Provider)
 	return all
 }
 
-// kept is how many versions are remembered: a request is judged by the one that
-// it was routed with, even if others came meanwhile.
-const kept = 8
+// kept is how many versions are remembered: a request is judged by the one that it was
+// routed with, even if others came meanwhile, and an Envoy that refuses a version goes on
+// with the one that it has.
+const kept = 128
 
-// History holds the plans of the last versions. It is safe for concurrent use;
-// readers take no lock.
+// History holds the plans of versions: the newest, and those that were asked for last. It
+// is safe for concurrent use; readers take no lock.
 type History struct {
-	plans atomic.Pointer[[]*Plan] // the newest first
+	plans atomic.Pointer[[]*remembered] // the newest first
+	turn  atomic.Int64                  // how many were added
+}
+
+// remembered is a plan and when it was of use last.
+type remembered struct {
+	plan *Plan
+	used atomic.Int64 // the turn
 }
 
 var _ Plans = (*History)(nil)
 
-// Add makes plan the newest. Only one goroutine at a time may add.
+// Add makes plan the newest. Where there are too many, the one goes that nobody has asked
+// for for the most turns. Only one goroutine at a time may add.
 func (h *History) Add(plan *Plan) {
-	next := []*Plan{plan}
+	first := &remembered{plan: plan}
+	first.used.Store(h.turn.Add(1))
+	next := []*remembered{first}
 	if old := h.plans.Load(); old != nil {
-		for _, p := range *old {
-			if p.version != plan.version && len(next) < kept {
-				next = append(next, p)
+		for _, r := range *old {
+			if r.plan.version != plan.version {
+				next = append(next, r)
 			}
 		}
+	}
+	if len(next) > kept {
+		idle := len(next) - 1 // of those that are as idle the oldest
+		for i, r := range slices.Backward(next) {
+			if r.used.Load() < next[idle].used.Load() {
+				idle = i
+			}
+		}
+		next = slices.Delete(next, idle, idle+1)
 	}
 	h.plans.Store(&next)
 }
 
 // Plan finds a version.
 func (h *History) Plan(version string) *Plan {
-	if plans := h.plans.Load(); plans != nil {
-		for _, p := range *plans {
-			if p.version == version {
-				return p
-			}
+	plans := h.plans.Load()
+	if plans == nil {
+		return nil
+	}
+	for _, r := range *plans {
+		if r.plan.version != version {
+			continue
 		}
+		if turn := h.turn.Load(); r.used.Load() != turn { // a write that all cores hear of: once a turn
+			r.used.Store(turn)
+		}
+		return r.plan
 	}
 	return nil
 }

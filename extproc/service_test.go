@@ -253,3 +253,27 @@ const (
 	findCeiling       = 29
 	understandCeiling = 38
 )
+
+// A body that is long in coming is judged by the version that its request was routed with,
+// however many came meanwhile.
+func TestASlowBodyIsJudgedByItsOwnVersion(t *testing.T) {
+	plan := extproc.NewPlan(parse(t, `{providers: {p: {schema: openai, url: "http://p.example/v1"}}, models: {m: {route: [[{provider: p}]], system: Be kind.}}}`))
+	service := service(t, plan)
+	client := serve(t, service)
+	conversation, err := client.Process(metadata.AppendToOutgoingContext(t.Context(), wire.MetaLane, wire.LaneUnderstand,
+		wire.MetaConfig, plan.Version(), wire.MetaEntry, "m", wire.MetaPath, "/v1/chat/completions", wire.MetaLength, "60"))
+	require.NoError(t, err)
+	require.NoError(t, conversation.Send(headers(false)))
+	_, err = conversation.Recv()
+	require.NoError(t, err)
+	history, _ := service.Plans.(*extproc.History)
+	for n := range 2 * extproc.Kept {
+		history.Add(version(n))
+	}
+	require.Nil(t, history.Plan(plan.Version()))
+	require.NoError(t, conversation.Send(body([]byte(`{"model":"m","messages":[{"role":"user","content":"Hello"}]}`))))
+	answer, err := conversation.Recv()
+	require.NoError(t, err)
+	require.Nil(t, answer.GetImmediateResponse(), "%s", answer.GetImmediateResponse().GetBody())
+	assert.Contains(t, string(answer.GetRequestBody().GetResponse().GetBodyMutation().GetBody()), "Be kind.")
+}

@@ -22,6 +22,7 @@ type stream struct {
 	meta    metadata.MD
 	held    int64    // bytes taken from the budget
 	done    bool     // nothing more is to be said
+	plan    *Plan    // LaneUnderstand: of the version that routed it; nil until it is known
 	attempt *attempt // LaneBedrock, once its request is made
 }
 
@@ -75,6 +76,7 @@ func (st *stream) requestHeaders(in *pb.HttpHeaders) (*pb.ProcessingResponse, er
 		st.done = true
 		return continueHeaders, nil
 	}
+	st.find() // the body may be long in coming, and its version out of mind by then
 	if !st.hold(int64(copies) * st.length()) {
 		return st.refuse(fault.New("extproc", fault.Unavailable,
 			"The gateway holds as many large requests as it can. Try again shortly.")), nil
@@ -98,13 +100,19 @@ func (st *stream) requestBody(ctx context.Context, in *pb.HttpBody) (*pb.Process
 	}
 }
 
+// find looks for the plan of a request that is to be understood, unless it was found.
+func (st *stream) find() {
+	if st.plan == nil && st.value(wire.MetaLane) == wire.LaneUnderstand {
+		st.plan = st.service.Plans.Plan(st.value(wire.MetaConfig))
+	}
+}
+
 // understand runs the stages of the request's entry.
 func (st *stream) understand(ctx context.Context, text []byte) *pb.ProcessingResponse {
-	plan := st.service.Plans.Plan(st.value(wire.MetaConfig))
-	if plan == nil {
+	if st.find(); st.plan == nil {
 		return st.refuse(&fault.Error{Op: "extproc", Kind: fault.Unavailable})
 	}
-	stages, known := plan.Entry(st.value(wire.MetaEntry))
+	stages, known := st.plan.Entry(st.value(wire.MetaEntry))
 	if !known {
 		return st.refuse(&fault.Error{Op: "extproc", Kind: fault.Unavailable})
 	}

@@ -10,6 +10,10 @@ import (
 // routeKind is the type whose version is the Envoy's: every version changes it.
 const routeKind = "RouteConfiguration"
 
+// Routing is the version that an Envoy routes by, which is not the last one if it refused
+// that; empty: it has none.
+func (e Envoy) Routing() string { return e.Accepted[routeKind] }
+
 // State says in a few words how an Envoy stands to the version that is offered:
 // "current", "refused …", "waits: …", "behind" or "gone …".
 func (e Envoy) State(offered string, now time.Time) string {

@@ -14,6 +14,9 @@ import (
 	"github.com/postern-proxy/postern/extproc"
 )
 
+// askMost bounds how long a version that nobody knows is asked for: a request waits.
+const askMost = 5 * time.Second
+
 func extprocCommand() *cobra.Command {
 	var at place
 	var from sourceFlags

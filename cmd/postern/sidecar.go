@@ -66,18 +66,23 @@ type sidecar struct {
 	meters   *meters
 	started  time.Time
 
-	// ask reads the configuration at once, out of turn.
-	ask func() (*config.Config, error)
+	look     func()        // has the source looked at out of turn
+	patience time.Duration // of a request, with its version not being there
 
-	mu     sync.Mutex // of those who adopt
-	missed time.Time  // when it was last asked for an unknown version
+	mu      sync.Mutex    // of those who adopt, and of what follows
+	adopted chan struct{} // closed at the next change
+	asked   time.Time     // when the source was last looked at out of turn
+	vain    time.Time     // when an unknown version was last looked for without avail
+	rest    time.Duration // from then on nobody looks for one
 }
 
 const (
-	// askAgain is how often a version that nobody knows is looked for.
-	askAgain = 250 * time.Millisecond
-	// askMost bounds it: a request waits.
-	askMost = 5 * time.Second
+	// lookLeast and lookMost bound how often a version that nobody knows is looked
+	// for: an Envoy that refuses all that is new may ask with each request.
+	lookLeast = 250 * time.Millisecond
+	lookMost  = 30 * time.Second
+	// lookFor is how long a request waits for its version.
+	lookFor = 5 * time.Second
 )
 
 func runSidecar(ctx context.Context, flags sidecarFlags) error {
@@ -97,15 +102,7 @@ func runSidecar(ctx context.Context, flags sidecarFlags) error {
 	defer unlock()
 	s := &sidecar{
 		log: log, budget: extproc.NewBudget(int64(cfg.Extproc.Memory)), cluster: flags.cluster, started: time.Now(),
-		ask: func() (*config.Config, error) {
-			ctx, cancel := context.WithTimeout(ctx, askMost)
-			defer cancel()
-			another, err := flags.source.from(flags.place, log) // the first is busy watching
-			if err != nil {
-				return nil, err
-			}
-			return another.open(ctx)
-		},
+		look: source.again, patience: lookFor, adopted: make(chan struct{}),
 	}
 	view, services := cfg.View(flags.cluster)
 	s.services = services
@@ -148,25 +145,54 @@ func (s *sidecar) run(ctx context.Context, cfg *config.Config, source *source, m
 }
 
 // Plan finds a version. The control plane may have told Envoy of one that has not
-// reached this host: then it is asked for at once, because the request would fail.
+// reached this host: then the source is looked at out of turn, because the request would
+// fail, and whoever comes with it waits until it is there.
 func (s *sidecar) Plan(version string) *extproc.Plan {
 	if p := s.History.Plan(version); p != nil {
 		return p
 	}
+	deadline, again := time.NewTimer(s.patience), time.NewTicker(lookLeast)
+	defer deadline.Stop()
+	defer again.Stop()
+	for {
+		adopted := s.ask()
+		if p := s.History.Plan(version); p != nil || adopted == nil {
+			return p
+		}
+		select {
+		case <-adopted:
+		case <-again.C:
+		case <-deadline.C:
+			s.gaveUp(version)
+			return nil
+		}
+	}
+}
+
+// ask has the source looked at, unless it just was, and gives what is closed when something
+// new is there; nil while nobody looks because it was in vain.
+func (s *sidecar) ask() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.History.Plan(version); p != nil || time.Since(s.missed) < askAgain {
-		return p
+	if time.Since(s.vain) < s.rest {
+		return nil
 	}
-	cfg, err := s.ask()
-	s.missed = time.Now()
-	if err == nil && cfg.Version == version {
-		err = s.adoptLocked(cfg)
+	if time.Since(s.asked) >= lookLeast {
+		s.asked = time.Now()
+		s.look()
 	}
-	if err != nil {
-		s.log.Error("a version that Envoy has is not to be had here", "version", version, "reason", err)
+	return s.adopted
+}
+
+// gaveUp has nobody look for a version for a while, which is longer each time.
+func (s *sidecar) gaveUp(version string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.vain) < s.rest {
+		return // one of those who waited together has said so
 	}
-	return s.History.Plan(version)
+	s.vain, s.rest = time.Now(), min(max(2*s.rest, lookLeast), lookMost)
+	s.log.Error("a version that Envoy has is not to be had here", "version", version)
 }
 
 // adopt makes a version the current one.
@@ -190,8 +216,15 @@ func (s *sidecar) adoptLocked(cfg *config.Config) error {
 	s.meters.tracker.Configure(view)
 	s.budget.Resize(int64(cfg.Extproc.Memory))
 	boundMemory(cfg)
-	s.Add(extproc.NewPlan(cfg))
+	s.learn(extproc.NewPlan(cfg))
 	return nil
+}
+
+// learn makes a plan the newest, and tells those who wait. The caller holds s.mu.
+func (s *sidecar) learn(p *extproc.Plan) {
+	s.Add(p)
+	close(s.adopted)
+	s.adopted, s.rest = make(chan struct{}), 0
 }
 
 func (s *sidecar) answers() http.Handler {

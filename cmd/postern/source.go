@@ -74,6 +74,7 @@ func (f *sourceFlags) check() error {
 type source struct {
 	open  func(ctx context.Context) (*config.Config, error)
 	watch func(ctx context.Context, current *config.Config, notify func(*config.Config, error) error) error
+	again func() // has the one that watches look at once, in place of at its next turn
 	name  string // for people
 
 	status func() *ssm.Status // nil, or gives nil, where there is nothing to say
@@ -92,12 +93,14 @@ func (f *sourceFlags) from(at place, log *slog.Logger) (*source, error) {
 
 // parameters is Parameter Store.
 func (f *sourceFlags) parameters(at place, log *slog.Logger) *source {
+	again, look := knocker()
 	s := &ssm.Source{
-		Env: config.Environment("."), Log: log, Poll: f.poll,
+		Env: config.Environment("."), Log: log, Poll: f.poll, Again: again,
 		Copy: f.copyIn(at, "parameters"),
 	}
 	return &source{
-		name: fmt.Sprintf("%s/%s in Parameter Store (postern config push)", f.prefix, f.env),
+		again: look,
+		name:  fmt.Sprintf("%s/%s in Parameter Store (postern config push)", f.prefix, f.env),
 		open: func(ctx context.Context) (_ *config.Config, err error) {
 			if s.Store, err = f.open(ctx); err != nil {
 				return nil, err
@@ -125,20 +128,16 @@ func (f *sourceFlags) file(at place, log *slog.Logger) *source {
 	lookup := f.lookup()
 	lookup.Copy = f.copyIn(at, "parameters", "file")
 	lookup.Log = log
-	again := make(chan struct{}, 1)
+	again, look := knocker()
 	return &source{
-		name: at.config,
-		open: func(ctx context.Context) (*config.Config, error) { return config.LoadWith(at.config, lookup.Get(ctx)) },
+		again: look,
+		name:  at.config,
+		open:  func(ctx context.Context) (*config.Config, error) { return config.LoadWith(at.config, lookup.Get(ctx)) },
 		watch: func(ctx context.Context, current *config.Config, notify func(*config.Config, error) error) error {
 			rotating := make(chan struct{})
 			go func() {
 				defer close(rotating)
-				lookup.Run(ctx, f.poll, func() {
-					select {
-					case again <- struct{}{}:
-					default: // it is asked for already
-					}
-				})
+				lookup.Run(ctx, f.poll, look)
 			}()
 			defer func() { <-rotating }()
 			return config.Watcher{
@@ -163,6 +162,17 @@ func elsewhere() config.Env {
 func sayAbsent(out io.Writer, cfg *config.Config) {
 	for _, w := range cfg.Absent() {
 		fmt.Fprintf(out, "warning: %s\n", w)
+	}
+}
+
+// knocker is a channel and what knocks at it: once is enough until somebody hears it.
+func knocker() (heard <-chan struct{}, knock func()) {
+	c := make(chan struct{}, 1)
+	return c, func() {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -44,6 +44,9 @@ type Source struct {
 	// fleet does not ask all at once.
 	Poll time.Duration
 
+	// Again asks for a look out of turn; nil never does.
+	Again <-chan struct{}
+
 	now    sight
 	told   string // the error that Notify heard of last
 	rest   int    // looks in a row that were throttled
@@ -163,6 +166,8 @@ func (s *Source) Run(ctx context.Context) error {
 			timer.Stop()
 			return nil
 		case <-timer.C:
+		case <-s.Again:
+			timer.Stop()
 		}
 	}
 }
