@@ -30,10 +30,7 @@ type ViewListen struct {
 // View is the configuration as the Envoys of a cluster get it, and where their hosts
 // have their services. It has the version of the whole.
 func (c *Config) View(cluster string) (seen *Config, services string) {
-	v := c.Views[cluster]
-	if v == nil {
-		v = c.Views[DefaultView]
-	}
+	v := c.viewOf(cluster)
 	part := *c
 	part.Views = nil
 	if v == nil {
@@ -44,6 +41,14 @@ func (c *Config) View(cluster string) (seen *Config, services string) {
 		part.narrow(v)
 	}
 	return &part, v.Services
+}
+
+// viewOf is nil where a cluster gets the whole.
+func (c *Config) viewOf(cluster string) *View {
+	if v := c.Views[cluster]; v != nil {
+		return v
+	}
+	return c.Views[DefaultView]
 }
 
 // narrow leaves the models of a view, and the providers that they use. A default
@@ -77,23 +82,45 @@ func selects(pattern, entry string) bool {
 	return pattern == entry
 }
 
-// WithDoorsOf is c with the addresses of before: those of the gate itself and of the
-// views that both have. moved says that there was a difference.
-func (c *Config) WithDoorsOf(before *Config) (kept *Config, moved bool) {
+// WithDoorsOf is c with the doors of before, because another would cut the streams of
+// those who are there: the address of the gate itself, and address and services of each
+// cluster that is here, whether its view changed, came or went. Nil: all are. moved says
+// that there was a difference.
+func (c *Config) WithDoorsOf(before *Config, here func(cluster string) bool) (kept *Config, moved bool) {
 	clone := *c
 	if moved = c.Listen.Address != before.Listen.Address; moved {
 		clone.Listen.Address = before.Listen.Address
 	}
 	clone.Views = maps.Clone(c.Views)
-	for name, v := range clone.Views {
-		was := before.Views[name]
-		if was == nil || was.Listen == v.Listen && was.Services == v.Services {
+	clusters := []string{DefaultView} // the first: the others may fall back on it
+	for _, views := range []map[string]*View{before.Views, c.Views} {
+		clusters = slices.AppendSeq(clusters, maps.Keys(views))
+	}
+	for _, cluster := range clusters {
+		was := before.doorOf(cluster)
+		if clone.doorOf(cluster) == was || cluster != DefaultView && here != nil && !here(cluster) {
 			continue
 		}
 		moved = true
-		own := *v
-		own.Listen, own.Services = was.Listen, was.Services
-		clone.Views[name] = &own
+		var own View // the whole
+		if v := c.viewOf(cluster); v != nil {
+			own = *v
+		}
+		own.Listen.Address, own.Services = was.address, was.services
+		if clone.Views == nil {
+			clone.Views = map[string]*View{}
+		}
+		clone.Views[cluster] = &own
 	}
 	return &clone, moved
+}
+
+// door is where the Envoys of a cluster listen, and where they find their services.
+type door struct{ address, services string }
+
+func (c *Config) doorOf(cluster string) door {
+	if v := c.viewOf(cluster); v != nil {
+		return door{v.Listen.Address, v.Services}
+	}
+	return door{c.Listen.Address, defaultServices}
 }

@@ -87,16 +87,63 @@ func TestViewsThatCannotBe(t *testing.T) {
 
 func TestDoorsStayWhereTheyAre(t *testing.T) {
 	before := parse(t, viewed+"views: {edge: {listen: {address: ':1'}}, gone: {}}", Env{})
-	same := parse(t, viewed+"views: {edge: {listen: {address: ':1'}, models: [small]}, new: {listen: {address: ':3'}}}", Env{})
-	kept, moved := same.WithDoorsOf(before)
+	same := parse(t, viewed+"views: {edge: {listen: {address: ':1'}, models: [small]}, new: {services: /run/postern}}", Env{})
+	kept, moved := same.WithDoorsOf(before, nil)
 	assert.False(t, moved)
 	assert.Equal(t, same.Views, kept.Views)
 
 	after := parse(t, strings.Replace(viewed, "9000", "9001", 1)+"views: {edge: {listen: {address: ':2'}, services: /run/e, models: [small]}}", Env{})
-	kept, moved = after.WithDoorsOf(before)
+	kept, moved = after.WithDoorsOf(before, nil)
 	assert.True(t, moved)
 	assert.Equal(t, "127.0.0.1:9000", kept.Listen.Address)
 	require.Contains(t, kept.Views, "edge")
 	assert.Equal(t, View{Models: []string{"small"}, Listen: ViewListen{Address: "0.0.0.0:1"}, Services: "/run/postern"}, *kept.Views["edge"])
 	assert.Equal(t, "0.0.0.0:2", after.Views["edge"].Listen.Address, "the document's own is not written to")
+}
+
+// A view that comes or goes may be another door for the Envoys of its cluster, which had
+// the default one, or have it from now on.
+func TestDoorsStayWhereAViewComesOrGoes(t *testing.T) {
+	none := parse(t, viewed, Env{})
+	edge := parse(t, viewed+"views: {edge: {listen: {address: ':1'}, services: /run/e, models: [small], clients: [edge.example]}}", Env{})
+	nobody := func(string) bool { return false }
+	here := func(cluster string) bool { return cluster == "edge" }
+	door := func(c *Config, cluster string) string {
+		seen, services := c.View(cluster)
+		return seen.Listen.Address + " " + services
+	}
+	for name, c := range map[string]struct {
+		before, after *Config
+		here          func(string) bool
+		want          string
+		moved         bool
+	}{
+		"it comes":                      {none, edge, here, "127.0.0.1:9000 /run/postern", true},
+		"it comes, and nobody is there": {none, edge, nobody, "0.0.0.0:1 /run/e", false},
+		"it goes":                       {edge, none, here, "0.0.0.0:1 /run/e", true},
+		"it goes, and nobody is there":  {edge, none, nobody, "127.0.0.1:9000 /run/postern", false},
+	} {
+		kept, moved := c.after.WithDoorsOf(c.before, c.here)
+		assert.Equal(t, c.moved, moved, name)
+		assert.Equal(t, c.want, door(kept, "edge"), name)
+		assert.Equal(t, "127.0.0.1:9000 /run/postern", door(kept, "other"), name)
+		was, _ := c.after.View("edge")
+		is, _ := kept.View("edge")
+		assert.Equal(t, was.Models, is.Models, "%s: what it serves changes at once", name)
+		again, moved := c.after.WithDoorsOf(kept, c.here)
+		assert.Equal(t, c.moved, moved, name)
+		assert.Equal(t, c.want, door(again, "edge"), "%s: it stays so", name)
+	}
+
+	// The default view is everybody's who has no other.
+	general := parse(t, viewed+"views: {default: {listen: {address: ':2'}, models: [small]}}", Env{})
+	kept, moved := general.WithDoorsOf(none, nobody)
+	assert.True(t, moved)
+	assert.Equal(t, "127.0.0.1:9000 /run/postern", door(kept, "other"))
+	kept, moved = none.WithDoorsOf(general, nobody)
+	assert.True(t, moved)
+	assert.Equal(t, "0.0.0.0:2 /run/postern", door(kept, "other"))
+	kept, _ = edge.WithDoorsOf(general, here)
+	assert.Equal(t, "0.0.0.0:2 /run/postern", door(kept, "edge"))
+	assert.Equal(t, []string{"edge.example"}, kept.Views["edge"].Clients)
 }

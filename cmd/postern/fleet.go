@@ -56,11 +56,31 @@ func (g *gate) serveFleet(ctx context.Context, group *errgroup.Group, flags flee
 	return nil
 }
 
-// publish makes the gate's own snapshot and the fleet's the ones that are served.
+// publish makes the gate's own snapshot and the fleet's the ones that are served. Where
+// that fails for some, all go back to those before. The caller holds g.changing.
 func (g *gate) publish(ctx context.Context, own xds.View, fleet map[string]xds.View, keep time.Duration) error {
-	err := g.xds.Set(ctx, own.Snapshot, keep)
+	next := views{own, fleet}
+	err := g.serveViews(ctx, next, keep)
+	if err == nil {
+		g.served = next
+		return nil
+	}
+	if g.served.own.Snapshot != nil && ctx.Err() == nil {
+		err = errors.Join(err, g.serveViews(ctx, g.served, keep))
+	}
+	return err
+}
+
+// views are what is served.
+type views struct {
+	own   xds.View
+	fleet map[string]xds.View
+}
+
+func (g *gate) serveViews(ctx context.Context, v views, keep time.Duration) error {
+	err := g.xds.Set(ctx, v.own.Snapshot, keep)
 	if g.fleet {
-		err = errors.Join(err, g.xds.SetFleet(ctx, fleet, keep))
+		err = errors.Join(err, g.xds.SetFleet(ctx, v.fleet, keep))
 	}
 	return err
 }

@@ -50,6 +50,7 @@ type gate struct {
 	changing sync.Mutex
 	plan     health.Plan // of routes that are not tried as configured; guarded by changing
 	unmoved  string      // why a plan could not be followed, as it was logged; likewise
+	served   views       // the same
 	probes   probes
 
 	lastError atomic.Pointer[string] // of the last reload, for status

@@ -118,8 +118,16 @@ func (d *desk) sayRestart(old *ssm.Set, next *config.Config) {
 	if err != nil {
 		return // the next one is judged, not this
 	}
-	if _, moved := next.WithDoorsOf(before); moved || (before.Listen.TLS == nil) != (next.Listen.TLS == nil) {
-		fmt.Fprintln(d.cmd.ErrOrStderr(), "note: listen.address (of views too) and switching listen.tls on or off take effect when a gate is started again; the rest at once")
+	if _, moved := next.WithDoorsOf(before, nil); moved || (before.Listen.TLS == nil) != (next.Listen.TLS == nil) {
+		fmt.Fprintln(d.cmd.ErrOrStderr(), "note: listen.address, and address and services of views, where they change for Envoys that are running (by a view that comes or goes too), and switching listen.tls on or off, take effect when a gate is started again; the rest at once")
+	}
+}
+
+// sayRestartTo says the same before a rollback.
+func (d *desk) sayRestartTo(old, next *ssm.Set) {
+	cfg, err := d.store.Config(d.cmd.Context(), next.Parts, config.Environment("."), next.Where(d.store))
+	if err == nil {
+		d.sayRestart(old, cfg)
 	}
 }
 
@@ -187,6 +195,7 @@ func (d *desk) rollback(name string, force, takeOver bool) (err error) {
 	what := "back to " + id
 	if old, err := d.active(); err == nil {
 		what += ": " + set.Summary(set.Diff(partsOf(old), found.Parts), 400)
+		d.sayRestartTo(old, found)
 	}
 	return d.put(nil, ssm.Draft{Kind: "rollback", Set: id, What: what, TakeOver: takeOver})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/postern-proxy/postern/config"
@@ -24,15 +25,27 @@ func (g *gate) apply(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	// Before Envoy hears of the version: its requests are judged by this plan. Those
+	// that it goes on with meanwhile, because it refuses what is new, stay known.
+	for _, e := range g.xds.Status().Envoys {
+		g.plans.Plan(e.Routing())
+	}
+	g.plans.Add(extproc.NewPlan(cfg))
+	if err := g.publish(ctx, own, fleet, longestTotal(cfg, g.config.Load())); err != nil {
+		return err
+	}
 	g.plan = plan
-	keep := longestTotal(cfg, g.config.Load())
 	g.config.Store(cfg)
 	g.meters.adopt(cfg, table)
-	// Before Envoy hears of the version: its requests are judged by this plan.
-	g.plans.Add(extproc.NewPlan(cfg))
 	g.budget.Resize(int64(cfg.Extproc.Memory))
 	boundMemory(cfg)
-	return g.publish(ctx, own, fleet, keep)
+	return nil
+}
+
+// here says that Envoys of a cluster are connected, or were lately.
+func (g *gate) here(cluster string) bool {
+	status := g.xds.Status()
+	return slices.ContainsFunc(slices.Concat(status.Envoys, status.Gone), func(e xds.Envoy) bool { return e.Cluster == cluster })
 }
 
 // compile makes the snapshots of a configuration whose routes are tried by a plan: the
@@ -90,11 +103,11 @@ func (g *gate) watch(ctx context.Context) error {
 // change applies a new version to the running gate.
 func (g *gate) change(ctx context.Context, cfg *config.Config) error {
 	before := g.config.Load()
-	kept, moved := cfg.WithDoorsOf(before)
+	kept, moved := cfg.WithDoorsOf(before, g.here)
 	if moved || (cfg.Listen.TLS == nil) != (before.Listen.TLS == nil) {
 		// The listener is one constant skeleton: to change it would cut
 		// every running stream, so only a restart does.
-		g.log.Warn("listen.address (of views too) and switching listen.tls on or off take effect at the next start; everything else is applied now")
+		g.log.Warn("listen.address, address and services of a cluster whose Envoys are running, and switching listen.tls on or off, take effect at the next start; everything else is applied now")
 		if (cfg.Listen.TLS == nil) != (before.Listen.TLS == nil) {
 			kept.Listen.TLS = before.Listen.TLS
 		}
