@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -341,6 +342,105 @@ func TestAPushReachesAllInTime(t *testing.T) {
 	require.Eventually(t, func() bool { return state("refusing") == "refused RouteConfiguration" }, waitFor, tick)
 	assert.Equal(t, "has not answered: RouteConfiguration", state("silent"))
 	assert.ErrorContains(t, f.Status().Refused(), "unable to parse")
+}
+
+// member is an Envoy of the fleet that takes all it gets, as one does: a new cluster has it
+// ask for the cluster's secret. It tells of the versions of its routes.
+func (f *fleet) member(t *testing.T, connection *grpc.ClientConn, id string) (routes <-chan string) {
+	t.Helper()
+	e := converse(t, connection, id)
+	e.node.Cluster = "edge"
+	e.subscribe(t, resource.ClusterType)
+	e.subscribe(t, resource.RouteType, "postern")
+	versions := make(chan string, 100)
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for r := range e.came {
+			answer := &discovery.DeltaDiscoveryRequest{TypeUrl: r.GetTypeUrl(), ResponseNonce: r.GetNonce()}
+			if e.stream.Send(answer) != nil {
+				return
+			}
+			switch r.GetTypeUrl() {
+			case resource.RouteType:
+				versions <- r.GetSystemVersionInfo()
+			case resource.ClusterType:
+				ask := &discovery.DeltaDiscoveryRequest{TypeUrl: resource.SecretType}
+				for _, c := range r.GetResources() {
+					ask.ResourceNamesSubscribe = append(ask.ResourceNamesSubscribe, secretOf(strings.TrimPrefix(c.GetName(), clusterProvider)))
+				}
+				if len(ask.GetResourceNamesSubscribe()) > 0 && e.stream.Send(ask) != nil {
+					return
+				}
+			}
+		}
+	})
+	t.Cleanup(func() {
+		e.leave()
+		reader.Wait()
+	})
+	return versions
+}
+
+// Each version brings a provider, its secret and routes that lead there: what one member
+// does not say or does not want keeps none of the fifty from it for longer than two seconds.
+func TestAPushOfProvidersReachesAllInTime(t *testing.T) {
+	f := newFleet(t)
+	push := func(version int) {
+		require.NoError(t, f.SetFleet(t.Context(), everybody(staged(t, strconv.Itoa(version), fmt.Sprintf("p%d", version))), time.Hour))
+	}
+	push(0)
+	all := make([]<-chan string, crowd)
+	arrive := func(version int) {
+		for _, routes := range all {
+			select {
+			case got := <-routes:
+				require.Equal(t, strconv.Itoa(version), got)
+			case <-time.After(waitFor):
+				require.Fail(t, "no routes came")
+			}
+		}
+	}
+	var connection *grpc.ClientConn
+	for i := range all {
+		if i%10 == 0 { // a connection takes no more than sixteen
+			connection = f.dial(t, "sidecar.example")
+		}
+		all[i] = f.member(t, connection, fmt.Sprintf("envoy-%d", i))
+	}
+	arrive(0)
+	silent, refusing := f.sidecar(t, "silent", "edge"), f.sidecar(t, "refusing", "edge")
+	for _, e := range []*envoy{silent, refusing} {
+		e.subscribe(t, resource.ClusterType)
+		e.take(t)
+	}
+	var took []time.Duration
+	for version := 1; version <= 5; version++ {
+		begin := time.Now()
+		push(version)
+		refusing.refuse(t, "unable to parse")
+		arrive(version)
+		took = append(took, time.Since(begin))
+	}
+	t.Logf("%v", took)
+	slices.Sort(took)
+	assert.Less(t, took[len(took)/2], 2*time.Second, "%v", took) // a busy machine may be late now and then
+	require.Eventually(t, func() bool {
+		s := f.Status()
+		current := 0
+		for _, e := range s.Envoys {
+			switch state := e.State(s.Offered, time.Now()); e.Node {
+			case "silent":
+				assert.Equal(t, "has not answered: Cluster", state)
+			case "refusing":
+				assert.Equal(t, "refused Cluster", state)
+			default:
+				if state == "current" {
+					current++
+				}
+			}
+		}
+		return current == crowd
+	}, waitFor, tick)
 }
 
 // deaf is an Envoy that asks for a lot, again and again, and reads nothing.
