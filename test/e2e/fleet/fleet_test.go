@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,13 +19,14 @@ import (
 	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/envoy"
 	"github.com/postern-proxy/postern/test/authority"
+	"github.com/postern-proxy/postern/test/fake/aws"
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
 	"github.com/postern-proxy/postern/xds"
 )
 
 func TestOneControlPlaneManyEnvoys(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, nil, "edge", "core")
 
 	t.Run("each has its view", func(t *testing.T) {
 		for _, cluster := range []string{"edge", "core"} {
@@ -86,6 +89,30 @@ func TestOneControlPlaneManyEnvoys(t *testing.T) {
 		flow.stop(t)
 	})
 
+	t.Run("a refusal is seen", func(t *testing.T) {
+		trust := filepath.Join(h.hosts["core"].services, "trust.pem")
+		kept, err := os.ReadFile(trust)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(trust, []byte("no authorities"), 0o600))
+		flow := h.flow(t, "edge", "core")
+		h.safe = "https://127.0.0.1:9/v1"
+		h.write(t, "refused")
+		require.Eventually(t, func() bool {
+			s, ok := h.status(t)
+			return ok && state(s, "host-core") == "refused Cluster" && state(s, "host-edge") == "current"
+		}, patience, glance, "%v", func() xds.Status { s, _ := h.status(t); return s }())
+		table := h.table(t)
+		assert.Regexp(t, `host-core refused Cluster [0-9a-f]+ \(provider/safe\): .*trust`, table)
+		t.Log("\n" + table)
+
+		// Envoy takes it in another form, once it can.
+		require.NoError(t, os.WriteFile(trust, kept, 0o600))
+		h.safe = "https://127.0.0.1:10/v1"
+		h.write(t, "taken")
+		require.Eventually(t, func() bool { return h.current(t) }, patience, glance)
+		flow.stop(t)
+	})
+
 	t.Run("certificates are replaced", func(t *testing.T) {
 		next := authority.New(t)
 		for _, one := range h.hosts {
@@ -112,6 +139,46 @@ func TestOneControlPlaneManyEnvoys(t *testing.T) {
 	})
 }
 
+// state is how an Envoy stands.
+func state(s xds.Status, node string) string {
+	for _, e := range s.Envoys {
+		if e.Node == node {
+			return e.State(s.Offered, time.Now())
+		}
+	}
+	return "away"
+}
+
+// A set that is pushed to Parameter Store, or put back in force, is what the fleet goes by
+// two seconds after the next look; the sidecars too, and no request is lost.
+func TestAFleetFollowsParameterStore(t *testing.T) {
+	h := newHouse(t, aws.Start(t), "edge")
+	flow := h.flow(t, "edge")
+	first, err := config.Load(h.file())
+	require.NoError(t, err)
+	var took []time.Duration
+	follow := func(version string) {
+		begin := time.Now()
+		h.followTo(t, version)
+		took = append(took, time.Since(begin))
+	}
+	for _, name := range []string{"second", "third"} {
+		h.one = name
+		h.write(t, name)
+		cfg, err := config.Load(h.file())
+		require.NoError(t, err)
+		follow(cfg.Version)
+	}
+	h.command(t, "config", "rollback", "1", "--env", "fleet")
+	follow(first.Version)
+	flow.stop(t)
+	assert.Contains(t, h.command(t, "config", "history", "--env", "fleet"), "rollback")
+	t.Logf("%v", took)
+	slices.Sort(took)
+	assert.Less(t, took[1], poll+2*time.Second, "%v", took) // a busy machine may be late once
+	require.Eventually(t, func() bool { return h.current(t) }, patience, glance)
+}
+
 // push changes the configuration and waits until both Envoys go by it.
 func (h *house) push(t *testing.T, name string) {
 	t.Helper()
@@ -132,12 +199,26 @@ func (h *house) follow(t *testing.T) {
 	t.Helper()
 	cfg, err := config.Load(h.file())
 	require.NoError(t, err)
+	h.followTo(t, cfg.Version)
+}
+
+func (h *house) followTo(t *testing.T, version string) {
+	t.Helper()
 	for cluster, one := range h.hosts {
 		require.Eventually(t, func() bool {
 			a, err := one.ask(t, h.key, http.MethodGet, "/v1/models", "")
-			return err == nil && a.status == http.StatusOK && a.header.Get("X-Postern-Config") == cfg.Version
-		}, patience, glance, "%s does not come to %s", cluster, cfg.Version)
+			return err == nil && a.status == http.StatusOK && a.header.Get("X-Postern-Config") == version
+		}, patience, glance, "%s does not come to %s", cluster, version)
 	}
+}
+
+// table is what postern status prints.
+func (h *house) table(t *testing.T) string {
+	t.Helper()
+	cmd := exec.Command(gate.Binary(t), "status", "--data", h.data)
+	cmd.Env = h.env
+	text, _ := cmd.Output() // it fails where not all is well
+	return string(text)
 }
 
 // stream begins a streamed answer; what it gives reads it to its end.
@@ -165,15 +246,15 @@ func (h *house) stream(t *testing.T, cluster string) (rest func() string) {
 }
 
 func TestBootstrapSaysWhatIsMissing(t *testing.T) {
-	made := start(t, gate.Binary(t), "bootstrap", "--node", "a")
+	made := start(t, gate.Environment(t), gate.Binary(t), "bootstrap", "--node", "a")
 	<-made.done
 	assert.NotZero(t, made.cmd.ProcessState.ExitCode())
 	assert.Contains(t, made.printed(), "cluster")
 	assert.NotContains(t, made.printed(), "goroutine")
-	made = start(t, gate.Binary(t), "bootstrap", "--node", "a", "--cluster", "b", "--control-plane", "here", "--cert", "c", "--key", "k", "--ca", "a")
+	made = start(t, gate.Environment(t), gate.Binary(t), "bootstrap", "--node", "a", "--cluster", "b", "--control-plane", "here", "--cert", "c", "--key", "k", "--ca", "a")
 	<-made.done
 	assert.Contains(t, made.printed(), `the control plane's address "here" is not host:port`)
-	printed := start(t, gate.Binary(t), "bootstrap", "--node", "a", "--cluster", "b", "--control-plane", "here:1", "--cert", "c", "--key", "k", "--ca", "a")
+	printed := start(t, gate.Environment(t), gate.Binary(t), "bootstrap", "--node", "a", "--cluster", "b", "--control-plane", "here:1", "--cert", "c", "--key", "k", "--ca", "a")
 	<-printed.done
 	folder, err := os.Getwd()
 	require.NoError(t, err)

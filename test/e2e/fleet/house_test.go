@@ -20,6 +20,7 @@ import (
 
 	"github.com/postern-proxy/postern/envoy/envoytest"
 	"github.com/postern-proxy/postern/test/authority"
+	"github.com/postern-proxy/postern/test/fake/aws"
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
 	"github.com/postern-proxy/postern/xds"
@@ -52,10 +53,10 @@ func (p *process) printed() string {
 }
 
 // start runs a program until the test ends.
-func start(t *testing.T, name string, args ...string) *process {
+func start(t *testing.T, env []string, name string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(name, args...), done: make(chan struct{})}
-	p.cmd.Env = gate.Environment(t)
+	p.cmd.Env = env
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	require.NoError(t, p.cmd.Start())
 	go func() {
@@ -107,10 +108,16 @@ type house struct {
 	key                   string
 	env                   []string
 	one                   string     // what the first provider is called
+	safe                  string     // the URL of a provider of core's alone; empty: there is none
+	store                 []string   // the flags of its Parameter Store; none: a file
 	t                     *testing.T // whose end stops the processes
 }
 
-func newHouse(t *testing.T) *house {
+// poll is how often Parameter Store is asked.
+const poll = time.Second
+
+// newHouse has a file, or a Parameter Store if there is one, and hosts of the clusters.
+func newHouse(t *testing.T, store *aws.Server, clusters ...string) *house {
 	t.Helper()
 	envoytest.Binary(t) // or skip
 	a := authority.New(t)
@@ -119,7 +126,11 @@ func newHouse(t *testing.T) *house {
 		files: a.Write(t, t.TempDir(), "127.0.0.1"), provider: fake.Start(t), hosts: map[string]*host{},
 		env: gate.Environment(t), one: "one", t: t,
 	}
-	for _, cluster := range []string{"edge", "core"} {
+	if store != nil {
+		h.env = append(h.env, store.Environment()...)
+		h.store = []string{"--source", "ssm", "--env", "fleet", "--poll", poll.String()}
+	}
+	for _, cluster := range clusters {
 		one := &host{cluster: cluster, address: gate.FreeAddress(t), certs: t.TempDir()}
 		services, err := os.MkdirTemp("", "fleet-") // the paths of sockets are short
 		require.NoError(t, err)
@@ -139,20 +150,29 @@ func newHouse(t *testing.T) *house {
 
 // document is a configuration whose provider calls itself a name.
 func (h *house) document(name string) string {
-	edge, core := h.hosts["edge"], h.hosts["core"]
+	views, safe, model := "", "", ""
+	if edge := h.hosts["edge"]; edge != nil {
+		views += fmt.Sprintf("  edge: {models: [small, kind], listen: {address: %q}, services: %q, clients: [edge.example]}\n", edge.address, edge.services)
+	}
+	if core := h.hosts["core"]; core != nil {
+		views += fmt.Sprintf("  core: {listen: {address: %q}, services: %q}\n", core.address, core.services)
+	}
+	if h.safe != "" {
+		safe, model = fmt.Sprintf("  safe: {schema: openai, url: %q}", h.safe), "  safe: {route: [[{provider: safe}]]}"
+	}
 	return fmt.Sprintf(`
 listen: {address: "127.0.0.1:1"}
 providers:
   %[1]s: {schema: openai, url: %[2]q, headers: {X-Push: %[3]q}}
   secret: {schema: openai, url: %[2]q}
+%[4]s
 models:
   small: {route: [[{provider: %[1]s}]]}
   large: {route: [[{provider: secret}]]}
   kind: {route: [[{provider: %[1]s}]], system: Be kind.}
+%[5]s
 views:
-  edge: {models: [small, kind], listen: {address: %[4]q}, services: %[5]q, clients: [edge.example]}
-  core: {listen: {address: %[6]q}, services: %[7]q}
-`, h.one, h.provider.URL()+"/v1", name, edge.address, edge.services, core.address, core.services)
+%[6]s`, h.one, h.provider.URL()+"/v1", name, safe, model, views)
 }
 
 func (h *house) file() string { return filepath.Join(h.folder, "postern.yaml") }
@@ -162,28 +182,48 @@ func (h *house) write(t *testing.T, name string) {
 	file := h.file()
 	require.NoError(t, os.WriteFile(file+".new", []byte(h.document(name)), 0o600))
 	require.NoError(t, os.Rename(file+".new", file))
+	if h.store != nil {
+		h.command(t, "config", "push", file, "--env", "fleet")
+	}
+}
+
+// command runs a command that must succeed.
+func (h *house) command(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(gate.Binary(t), args...)
+	cmd.Env, cmd.Dir = h.env, h.folder
+	text, err := cmd.CombinedOutput()
+	require.NoError(t, err, "postern %s: %s", strings.Join(args, " "), text)
+	return string(text)
+}
+
+// source are the flags that say where the configuration comes from.
+func (h *house) source() []string {
+	if h.store != nil {
+		return h.store
+	}
+	return []string{"--config", h.file()}
 }
 
 // run starts the control plane.
 func (h *house) run() {
 	h.t.Helper()
-	h.serve = start(h.t, gate.Binary(h.t), "serve", "--config", h.file(), "--data", h.data,
-		"--metrics", "", "--fleet", h.address, "--fleet-cert", h.files.Certificate, "--fleet-key", h.files.Key, "--fleet-ca", h.files.Authorities)
+	h.serve = start(h.t, h.env, gate.Binary(h.t), append([]string{"serve", "--data", h.data, "--metrics", "",
+		"--fleet", h.address, "--fleet-cert", h.files.Certificate, "--fleet-key", h.files.Key, "--fleet-ca", h.files.Authorities}, h.source()...)...)
 }
 
 // furnish starts a host's sidecar, makes the bootstrap and starts its Envoy.
 func (h *house) furnish(t *testing.T, one *host) {
 	t.Helper()
-	start(t, gate.Binary(t), "sidecar", "--cluster", one.cluster, "--config", h.file(),
-		"--data", t.TempDir(), "--metrics", "")
+	start(t, h.env, gate.Binary(t), append([]string{"sidecar", "--cluster", one.cluster, "--data", t.TempDir(), "--metrics", ""}, h.source()...)...)
 	h.await(t, filepath.Join(one.services, "trust.pem"))
 	into := t.TempDir()
-	made := start(t, gate.Binary(t), "bootstrap", "--node", "host-"+one.cluster, "--cluster", one.cluster, "--control-plane", h.address,
+	made := start(t, h.env, gate.Binary(t), "bootstrap", "--node", "host-"+one.cluster, "--cluster", one.cluster, "--control-plane", h.address,
 		"--cert", one.files.Certificate, "--key", one.files.Key, "--ca", one.files.Authorities,
 		"--admin", filepath.Join(one.services, "admin.sock"), "--into", into)
 	<-made.done
 	require.Zero(t, made.cmd.ProcessState.ExitCode(), made.printed())
-	one.envoy = start(t, envoytest.Binary(t), "-c", filepath.Join(into, "bootstrap.json"), "--disable-hot-restart", "--concurrency", "1", "-l", "warning")
+	one.envoy = start(t, h.env, envoytest.Binary(t), "-c", filepath.Join(into, "bootstrap.json"), "--disable-hot-restart", "--concurrency", "1", "-l", "warning")
 	require.Eventually(t, func() bool {
 		a, err := one.ask(t, h.key, http.MethodGet, "/v1/models", "")
 		return err == nil && a.status == http.StatusOK
