@@ -6,6 +6,9 @@
 // that signs with it, and nothing here prints a key or a token (fmt, JSON, slog,
 // errors); only Key.Token hands one out.
 //
+// The signing key can be replaced (Rotate): what it signed stays good by its public half
+// until that is taken away (Retire).
+//
 // A Signer and a Key do not change after they are made and are safe for concurrent
 // use. Several processes may open the same data folder at once and agree on the
 // signing key.

@@ -23,8 +23,8 @@ func DevelopmentPath(data string) string { return filepath.Join(data, folder, de
 
 // Development is the token of the development key of a data folder. The key lies in
 // DevelopmentPath, mode 0600, and is minted anew if it is missing, malformed, signed
-// by another signing key, for another grant, or within a week of its end. A file
-// that other users can read is refused. Errors are one sentence for the operator.
+// by a signing key that is not verified (any more), for another grant, or within a week of
+// its end. A file that other users can read is refused. Errors are one sentence for the operator.
 func (s *Signer) Development(data string, now time.Time) (string, error) {
 	path := DevelopmentPath(data)
 	text, err := readPrivate(path)

@@ -25,22 +25,33 @@ const pemType = "PRIVATE KEY" // PKCS#8
 // maxFile bounds what is read as a key: both files are far smaller.
 const maxFile = 64 << 10
 
-// Open loads the signing key of a data folder, <data>/keys/signing.pem, and makes
-// one if there is none: PKCS#8 in PEM, mode 0600 in a folder of mode 0700. Two
-// processes that start at once end up with the same key. A file that other users
-// can read is refused. Errors are one sentence for the operator.
+// Open loads the signing keys of a data folder: <data>/keys/signing.pem, which it makes if
+// there is none (PKCS#8 in PEM, mode 0600 in a folder of mode 0700), and the public halves
+// of those before it, which Rotate keeps. Two processes that start at once end up with the
+// same key. A file that other users can read is refused. Errors are one sentence for the
+// operator.
 func Open(data string) (*Signer, error) {
-	path := filepath.Join(data, folder, signingFile)
-	private, err := load(path)
+	s, err := Load(data)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = create(path); err == nil {
-			private, err = load(path)
+		if err = create(signingPath(data)); err == nil {
+			s, err = Load(data)
 		}
 	}
+	return s, err
+}
+
+// Load is Open where the signing key has to be there.
+func Load(data string) (*Signer, error) {
+	// In this order: what Rotate replaces it has put among the earlier ones before.
+	private, err := load(signingPath(data))
 	if err != nil {
 		return nil, err
 	}
-	return newSigner(private), nil
+	earlier, err := loadEarlier(data)
+	if err != nil {
+		return nil, err
+	}
+	return newSigner(private, earlier), nil
 }
 
 func load(path string) (ed25519.PrivateKey, error) {
@@ -68,15 +79,24 @@ func create(path string) error {
 	if err := ensureFolder(filepath.Dir(path)); err != nil {
 		return err
 	}
+	text, err := newSigningKey()
+	if err != nil {
+		return err
+	}
+	return writePrivate(path, text, linkNew)
+}
+
+// newSigningKey is one, in PEM.
+func newSigningKey() ([]byte, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return fmt.Errorf("a signing key could not be made: %w", err)
+		return nil, fmt.Errorf("a signing key could not be made: %w", err)
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
-		return fmt.Errorf("a signing key could not be made: %w", err)
+		return nil, fmt.Errorf("a signing key could not be made: %w", err)
 	}
-	return writePrivate(path, pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), linkNew)
+	return pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), nil
 }
 
 // linkNew gives a complete file its final name and, unlike rename, never replaces

@@ -19,12 +19,14 @@ import (
 	"github.com/postern-proxy/postern/fault"
 )
 
-// Signer mints and verifies keys with one signing key. Make one with Open.
+// Signer mints keys with one signing key, and verifies those of earlier ones too. Make one
+// with Open.
 type Signer struct {
-	key    sealed
-	kid    string
-	jwks   []byte
-	parser *jwt.Parser
+	key     sealed
+	kid     string
+	earlier map[string]ed25519.PublicKey // by kid
+	jwks    []byte
+	parser  *jwt.Parser
 }
 
 // sealed is a private key that can only sign. The key lives in a closure, where
@@ -52,24 +54,34 @@ func (s sealed) Sign(_ io.Reader, message []byte, _ crypto.SignerOpts) ([]byte, 
 	return s.sign(message), nil
 }
 
-func newSigner(private ed25519.PrivateKey) *Signer {
+func newSigner(private ed25519.PrivateKey, earlier map[string]ed25519.PublicKey) *Signer {
 	key := seal(private)
-	sum := sha256.Sum256(key.public)
-	kid := hex.EncodeToString(sum[:8])
-	return &Signer{key: key, kid: kid, jwks: jwksOf(key.public, kid), parser: newParser()}
+	kid := kidOf(key.public)
+	delete(earlier, kid)
+	s := &Signer{key: key, kid: kid, earlier: earlier, parser: newParser()}
+	keys := []map[string]string{jwkOf(key.public, kid)}
+	for _, kid := range s.Earlier() {
+		keys = append(keys, jwkOf(earlier[kid], kid))
+	}
+	s.jwks, _ = json.Marshal(map[string]any{"keys": keys}) //nolint:errchkjson // strings only: cannot fail
+	return s
 }
 
-// jwksOf is the public key in the form of RFC 7517 and RFC 8037.
-func jwksOf(public ed25519.PublicKey, kid string) []byte {
-	set := map[string][]map[string]string{"keys": {{
+func kidOf(public ed25519.PublicKey) string {
+	sum := sha256.Sum256(public)
+	return hex.EncodeToString(sum[:8])
+}
+
+// jwkOf is a public key in the form of RFC 7517 and RFC 8037.
+func jwkOf(public ed25519.PublicKey, kid string) map[string]string {
+	return map[string]string{
 		"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid,
 		"x": base64.RawURLEncoding.EncodeToString(public),
-	}}}
-	text, _ := json.Marshal(set) //nolint:errchkjson // strings only: cannot fail
-	return text
+	}
 }
 
-// JWKS is the key set that verifies this signer's keys: public halves only.
+// JWKS is the key set that verifies keys of this signer and of those before it: public
+// halves only.
 // The result is the caller's own.
 func (s *Signer) JWKS() []byte { return append([]byte(nil), s.jwks...) }
 

@@ -75,10 +75,14 @@ func (s *Signer) Verify(token string, now time.Time) (Claims, error) {
 	}
 	var c claims
 	_, err := s.parser.ParseWithClaims(text, &c, func(t *jwt.Token) (any, error) {
-		if t.Header["kid"] != s.kid {
-			return nil, errMismatch
+		kid, _ := t.Header["kid"].(string)
+		if kid == s.kid {
+			return s.key.public, nil
 		}
-		return s.key.public, nil
+		if earlier, known := s.earlier[kid]; known {
+			return earlier, nil
+		}
+		return nil, errMismatch
 	})
 	if err != nil {
 		return Claims{}, refused(reason(err))

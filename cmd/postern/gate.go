@@ -33,7 +33,7 @@ type gate struct {
 	place
 	log     *slog.Logger
 	config  atomic.Pointer[config.Config]
-	signer  *access.Signer
+	signer  atomic.Pointer[access.Signer]
 	xds     *xds.Server
 	answers *answer.Handler
 	plans   extproc.History
@@ -97,7 +97,7 @@ func open(at place, cfg *config.Config, log *slog.Logger, replicas []string) (*g
 		return nil, err
 	}
 	g := &gate{
-		place: at, log: log, signer: signer, trust: trust, cleanup: cleanup, started: time.Now(),
+		place: at, log: log, trust: trust, cleanup: cleanup, started: time.Now(),
 		xds:    xds.NewServer(log),
 		budget: extproc.NewBudget(int64(cfg.Extproc.Memory)),
 		sockets: sockets{
@@ -114,6 +114,7 @@ func open(at place, cfg *config.Config, log *slog.Logger, replicas []string) (*g
 			replicas: replicas,
 		},
 	}
+	g.signer.Store(signer)
 	g.config.Store(cfg)
 	g.plans.Add(extproc.NewPlan(cfg)) // an Envoy that outlived the Postern before this one asks at once
 	g.answers = &answer.Handler{Config: g.config.Load, Created: g.started}

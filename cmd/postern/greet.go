@@ -13,7 +13,7 @@ import (
 
 // greet prints the address, the development key and a line to paste.
 func (g *gate) greet(out io.Writer) error {
-	key, err := g.signer.Development(g.data, time.Now())
+	key, err := g.signer.Load().Development(g.data, time.Now())
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,43 @@ import (
 )
 
 func keysCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "keys", Short: "Make API keys"}
-	cmd.AddCommand(createKeyCommand())
+	cmd := &cobra.Command{Use: "keys", Short: "Make API keys, and replace the key that signs them"}
+	cmd.AddCommand(createKeyCommand(), rotateKeysCommand(), retireKeyCommand())
+	return cmd
+}
+
+func rotateKeysCommand() *cobra.Command {
+	var at place
+	cmd := &cobra.Command{
+		Use:   "rotate",
+		Short: "Make a new signing key; what the one before has signed stays good",
+		Long: "Make a new signing key in the data folder. What the one before has signed stays good until it\n" +
+			"is retired. A running gate takes the new one within seconds; until then, and until every Envoy\n" +
+			"has it, a key that was made with it is refused.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			old, now, err := access.Rotate(at.data)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "what %s signed stays good until: postern keys retire %s\n", old, old)
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), now)
+			return err
+		},
+	}
+	at.addDataTo(cmd)
+	return cmd
+}
+
+func retireKeyCommand() *cobra.Command {
+	var at place
+	cmd := &cobra.Command{
+		Use:   "retire KID",
+		Short: "Take an earlier signing key away: no API key that it signed is good any more",
+		Args:  cobra.ExactArgs(1),
+		RunE:  func(_ *cobra.Command, args []string) error { return access.Retire(at.data, args[0]) },
+	}
+	at.addDataTo(cmd)
 	return cmd
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postern-proxy/postern/access"
 	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/extproc"
 	"github.com/postern-proxy/postern/health"
@@ -53,7 +54,7 @@ func (g *gate) here(cluster string) bool {
 func (g *gate) compile(cfg *config.Config, plan health.Plan) (own xds.View, fleet map[string]xds.View, err error) {
 	in := xds.Input{
 		Config: cfg,
-		JWKS:   g.signer.JWKS(),
+		JWKS:   g.signer.Load().JWKS(),
 		Trust:  g.trust,
 		Order:  plan.Order,
 		Rest:   plan.Rest,
@@ -119,4 +120,34 @@ func (g *gate) change(ctx context.Context, cfg *config.Config) error {
 	}
 	g.log.Info("configuration changed", "from", before.Version, "to", cfg.Version)
 	return nil
+}
+
+// watchKeys has Envoy know the signing keys of the data folder, until ctx ends.
+func (g *gate) watchKeys(ctx context.Context) {
+	access.Watch(ctx, g.data, g.signer.Load(), func(next *access.Signer, err error) {
+		if err == nil {
+			err = g.changeKeys(ctx, next)
+		}
+		if err != nil && ctx.Err() == nil {
+			g.log.Error("the signing keys were not changed: those before stay in force", "reason", err.Error())
+		}
+	})
+}
+
+// changeKeys makes next the signing keys that are verified.
+func (g *gate) changeKeys(ctx context.Context, next *access.Signer) error {
+	g.changing.Lock()
+	defer g.changing.Unlock()
+	before, cfg := g.signer.Swap(next), g.config.Load()
+	own, fleet, err := g.compile(cfg, g.order)
+	if err == nil {
+		err = g.publish(ctx, own, fleet, longestTotal(cfg))
+	}
+	if err != nil {
+		g.signer.Store(before)
+		return err
+	}
+	g.log.Info("the signing keys changed", "signs", next.KeyID(), "earlier", next.Earlier())
+	_, err = next.Development(g.data, time.Now()) // the one before may have been retired
+	return err
 }

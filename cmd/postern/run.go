@@ -179,6 +179,7 @@ func (g *gate) stay(ctx context.Context, flags runFlags, binary string, out io.W
 	g.keep(serving, services)
 	front, frontCtx := errgroup.WithContext(ctx)
 	front.Go(func() error { return g.watch(frontCtx) })
+	front.Go(func() error { g.watchKeys(frontCtx); return nil })
 	front.Go(func() error { // a service that dies takes the gate with it
 		select {
 		case <-serving.Done():
