@@ -139,7 +139,7 @@ func (g *gate) changeKeys(ctx context.Context, next *access.Signer) error {
 	g.changing.Lock()
 	defer g.changing.Unlock()
 	before, cfg := g.signer.Swap(next), g.config.Load()
-	own, fleet, err := g.compile(cfg, g.order)
+	own, fleet, err := g.compile(cfg, g.plan)
 	if err == nil {
 		err = g.publish(ctx, own, fleet, longestTotal(cfg))
 	}
