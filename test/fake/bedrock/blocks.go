@@ -147,6 +147,9 @@ func pairs(r *Request, _ model) *Exception {
 	messages := r.JSON("messages").Array()
 	for i, message := range messages {
 		results := ids(message, "toolResult")
+		if len(results) > 0 && !leading(message, "toolResult", len(results)) {
+			return Validation.With("messages.%d: `tool_use` ids were found without `tool_result` blocks immediately after: %s.", i-1, strings.Join(open, ", "))
+		}
 		if len(results) > len(open) {
 			return Validation.With("The number of toolResult blocks at messages.%d.content exceeds the number of toolUse blocks of previous turn.", i)
 		}
@@ -162,6 +165,17 @@ func pairs(r *Request, _ model) *Exception {
 		return Validation.With("Expected toolResult blocks at messages.%d.content for the following Ids: %s", len(messages), strings.Join(open, ", "))
 	}
 	return nil
+}
+
+// leading says that the first n blocks of a message are of a kind: what a user says
+// stands behind the results of tools.
+func leading(message gjson.Result, kind string, n int) bool {
+	for _, block := range message.Get("content").Array()[:n] {
+		if !block.Get(kind).Exists() {
+			return false
+		}
+	}
+	return true
 }
 
 func ids(message gjson.Result, kind string) []string {

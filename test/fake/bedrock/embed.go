@@ -21,8 +21,10 @@ func embed(r *Request, m model) (answer, *Exception) {
 		return answer{}, fault
 	}
 	dimensions := m.embeds
-	if wanted := r.JSON("dimensions"); wanted.Exists() {
-		dimensions = int(wanted.Int())
+	for _, place := range []string{"dimensions", "embeddingConfig.outputEmbeddingLength"} {
+		if wanted := r.JSON(place); wanted.Exists() {
+			dimensions = int(wanted.Int())
+		}
 	}
 	text := r.JSON("inputText").String()
 	vector := vectorOf(text, dimensions)
@@ -41,8 +43,11 @@ func embeddable(r *Request, m model) *Exception {
 		return Validation.With("Malformed input request: %s, please reformat your input and try again.", fmt.Sprintf(format, values...))
 	}
 	known := []string{"inputText"}
-	if m.prefix == "amazon.titan-embed-text-v2" {
+	switch m.prefix {
+	case "amazon.titan-embed-text-v2":
 		known = append(known, "dimensions", "normalize", "embeddingTypes")
+	case "amazon.titan-embed-image":
+		known = append(known, "embeddingConfig")
 	}
 	var fault *Exception
 	gjson.ParseBytes(r.Body).ForEach(func(key, _ gjson.Result) bool {
@@ -52,6 +57,7 @@ func embeddable(r *Request, m model) *Exception {
 		return fault == nil
 	})
 	text, dimensions := r.JSON("inputText"), r.JSON("dimensions")
+	length := r.JSON("embeddingConfig.outputEmbeddingLength")
 	switch {
 	case fault != nil:
 		return fault
@@ -63,6 +69,8 @@ func embeddable(r *Request, m model) *Exception {
 		return malformed("#/inputText: expected minLength: 1, actual: 0")
 	case dimensions.Exists() && !slices.Contains([]string{"256", "512", "1024"}, dimensions.Raw):
 		return malformed("#/dimensions: %s is not a valid enum value", dimensions.Raw)
+	case length.Exists() && !slices.Contains([]string{"256", "384", "1024"}, length.Raw):
+		return malformed("#/embeddingConfig/outputEmbeddingLength: %s is not a valid enum value", length.Raw)
 	case r.JSON("normalize").Exists() && !r.JSON("normalize").IsBool():
 		return malformed("#/normalize: expected type: Boolean, found: %s", r.JSON("normalize").Type)
 	}

@@ -29,8 +29,10 @@ const manyStops = 8191
 var families = []model{
 	{prefix: "anthropic.claude-v2", chat: true, system: true, prefill: true, stops: manyStops},
 	{prefix: "anthropic.claude-instant", chat: true, system: true, prefill: true, stops: manyStops},
-	claude("anthropic.claude-3-5-haiku", false),
-	claude("anthropic.claude", true),
+	claude("anthropic.claude-3-5-haiku", false, true),
+	claude("anthropic.claude-opus-4-6", true, false),
+	claude("anthropic.claude-sonnet-4-6", true, false),
+	claude("anthropic.claude", true, true),
 	{prefix: "amazon.nova-canvas"},
 	{prefix: "amazon.nova-reel"},
 	nova("amazon.nova-micro", false),
@@ -38,6 +40,7 @@ var families = []model{
 	{prefix: "amazon.titan-text", chat: true, stops: 4},
 	{prefix: "amazon.titan-embed-text-v1", embeds: 1536},
 	{prefix: "amazon.titan-embed-text-v2", embeds: 1024},
+	{prefix: "amazon.titan-embed-image", embeds: 1024},
 	{prefix: "meta.llama2", chat: true, system: true},
 	{prefix: "meta.llama3-8b", chat: true, system: true},
 	{prefix: "meta.llama3-70b", chat: true, system: true},
@@ -48,17 +51,17 @@ var families = []model{
 	{prefix: "meta.llama", chat: true, system: true, tools: true},
 }
 
-func claude(prefix string, vision bool) model {
+func claude(prefix string, vision, prefill bool) model {
 	return model{
 		prefix: prefix, chat: true, system: true, vision: vision, tools: true, streamTools: true, choice: true,
-		status: true, cache: true, reasoning: true, prefill: true, stops: manyStops,
+		status: true, cache: true, reasoning: true, prefill: prefill, stops: manyStops,
 	}
 }
 
 func nova(prefix string, vision bool) model {
 	return model{
 		prefix: prefix, chat: true, system: true, vision: vision, tools: true, streamTools: true, choice: true,
-		status: true, cache: true, stops: 4,
+		status: true, cache: true, prefill: true, stops: 4, // https://docs.aws.amazon.com/nova/latest/userguide/invoke.html
 	}
 }
 

@@ -84,7 +84,7 @@ func stopSequences(stops []gjson.Result, m model) *Exception {
 		switch {
 		case stop.String() == "":
 			return constraint("inferenceConfig.stopSequences", "", "Member must have length greater than or equal to 1")
-		case m.prefill && strings.TrimSpace(stop.String()) == "":
+		case strings.HasPrefix(m.prefix, "anthropic.") && strings.TrimSpace(stop.String()) == "":
 			return Validation.With("stop_sequences: each stop sequence must contain non-whitespace")
 		case m.prefix == "amazon.titan-text" && !titanStops.MatchString(stop.String()):
 			return Validation.With("Malformed input request: string [%s] does not match pattern ^(\\|+|User:)$, please reformat your input and try again.", stop)

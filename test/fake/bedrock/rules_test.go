@@ -95,6 +95,9 @@ func TestRefusesAndSaysWhy(t *testing.T) {
 		{"use unanswered", claude, dialogue(assistant(useA), hello), "Expected toolResult blocks at messages.2.content"},
 		{"result of nothing", claude, dialogue(assistant(`{"text":"x"}`), userSays(resultA)), "exceeds the number of toolUse"},
 		{"result of another", claude, dialogue(assistant(useA), userSays(strings.Replace(resultA, "i1", "i2", 1))), "Ids: i1"},
+		{"result behind words", claude, dialogue(assistant(useA), userSays(`{"text":"x"},`+resultA)), "immediately after"},
+		{"assistant last, newer Claude", "us.anthropic.claude-opus-4-6-v1", messages(hello, assistant(`{"text":"x"}`)), "end with a user message"},
+		{"image to Haiku 3.5", "anthropic.claude-3-5-haiku-20241022-v1:0", content(imageBlock("png", "iVBORw0KGgo=")), "doesn't support the image"},
 		{"input a string", claude, dialogue(assistant(strings.Replace(useA, `{}`, `"{}"`, 1)), userSays(resultA)), "toolUse.input is invalid"},
 		{"llama status", llama, dialogue(assistant(useA), userSays(strings.Replace(resultA, `"content"`, `"status":"error","content"`, 1))), "Remove status"},
 		{"llama image", llama, content(imageBlock("png", "iVBORw0KGgo=")), "doesn't support the image"},
@@ -133,6 +136,7 @@ func TestTakesWhatTheServiceTakes(t *testing.T) {
 		},
 		"arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc": {more(`"system":[{"text":"x"}]`)},
 		"meta.llama3-2-11b-instruct-v1:0":                                          {content(imageBlock("gif", "R0lGODlh"))},
+		nova:                                                                       {messages(hello, assistant(`{"text":"prefilled"}`)), more(`"inferenceConfig":{"stopSequences":["\n"]}`)},
 		titan:                                                                      {more(`"inferenceConfig":{"stopSequences":["User:"]}`)},
 	} {
 		for _, body := range bodies {
