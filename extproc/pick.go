@@ -80,10 +80,12 @@ func (p *Pick) Apply(_ context.Context, r *Request) error {
 	asked := modelOf(r)
 	var first error
 	var out []target
+	var reading *bedrock.Reading
 	for _, a := range p.able {
-		_, err := bedrock.Request(bedrock.Input{
-			Path: r.Path, Body: text, Model: renamed(p.pattern, a.model, asked), Settings: a.settings,
-		})
+		if reading == nil {
+			reading = bedrock.Read(r.Path, text)
+		}
+		err := reading.Check(renamed(p.pattern, a.model, asked), a.settings)
 		if err == nil {
 			continue
 		}

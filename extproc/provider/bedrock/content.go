@@ -76,17 +76,18 @@ func (c *converse) resultContent(content gjson.Result) *mistake {
 // imagePart adds a part of the kind image_url. How closely to look ("detail") is
 // nothing that these models are told: they have one way to look.
 func (c *converse) imagePart(part gjson.Result, begin func()) *mistake {
-	if m := only(part, "type", "image_url"); m != nil {
+	image, m := alone(part, "image_url", "type")
+	if m != nil {
 		return m
 	}
-	image := part.Get("image_url")
 	if !image.IsObject() {
 		return is(mustBeObject).field("image_url")
 	}
-	if m := only(image, "url", "detail"); m != nil {
-		return m.field("image_url")
+	url, m := alone(image, "url", "detail")
+	if m == nil {
+		m = c.image(url, begin)
 	}
-	if m := c.image(image.Get("url"), begin); m != nil {
+	if m != nil {
 		return m.field("image_url")
 	}
 	return nil
@@ -122,24 +123,32 @@ func (c *converse) thought(v gjson.Result) *mistake {
 		if m := filled(signature); m != nil {
 			return m.field("signature")
 		}
-		c.beginThought()
-		c.turns.out = append(c.turns.out, `{"reasoningContent":{"reasoningText":{"text":`...)
-		c.turns.out = append(c.turns.out, text.Raw...)
-		c.turns.out = append(c.turns.out, `,"signature":`...)
-		c.turns.out = append(c.turns.out, signature.Raw...)
-		c.turns.out = append(c.turns.out, "}}}"...)
+		c.addThought(text, signature)
+		return only(v, "type", "thinking", "signature")
 	case "redacted_thinking":
 		if data.Type != gjson.String || !isBase64(data.Str) {
 			return is("must be a string in base64").field("data")
 		}
-		c.beginThought()
-		c.turns.out = append(c.turns.out, `{"reasoningContent":{"redactedContent":`...)
-		c.turns.out = append(c.turns.out, data.Raw...)
-		c.turns.out = append(c.turns.out, "}}"...)
-	default:
-		return is("must be thinking or redacted_thinking").field("type")
+		c.addRedacted(data)
+		return only(v, "type", "data")
 	}
-	return nil
+	return is("must be thinking or redacted_thinking").field("type")
+}
+
+func (c *converse) addThought(text, signature gjson.Result) {
+	c.beginThought()
+	c.turns.out = append(c.turns.out, `{"reasoningContent":{"reasoningText":{"text":`...)
+	c.turns.raw(text.Raw)
+	c.turns.out = append(c.turns.out, `,"signature":`...)
+	c.turns.raw(signature.Raw)
+	c.turns.out = append(c.turns.out, "}}}"...)
+}
+
+func (c *converse) addRedacted(data gjson.Result) {
+	c.beginThought()
+	c.turns.out = append(c.turns.out, `{"reasoningContent":{"redactedContent":`...)
+	c.turns.raw(data.Raw)
+	c.turns.out = append(c.turns.out, "}}"...)
 }
 
 func (c *converse) beginThought() {

@@ -35,6 +35,9 @@ func (r *request) embedding() (Call, *mistake) {
 	default:
 		return Call{}, is("must be float or base64").field("encoding_format")
 	}
+	if r.dry {
+		input.Raw = `""`
+	}
 	out := members(make([]byte, 0, len(input.Raw)+len(r.extra)+64))
 	out = append(out, '{')
 	out = append(out, `"inputText":`...)

@@ -27,33 +27,54 @@ func (c *converse) image(url gjson.Result, begin func()) *mistake {
 	if !c.model.has(canSee) {
 		return is("cannot be shown to this model: it takes no images")
 	}
-	data, m := c.imageData(url.Str)
-	if m != nil {
-		return m
-	}
-	format := imageFormat(data)
-	if format == "" {
-		return is("must be an image in PNG, JPEG, GIF or WebP")
+	p := c.picture(url)
+	if p.wrong != nil {
+		m := *p.wrong // the place is this one's, and the picture may be asked for again
+		return &m
 	}
 	begin()
 	c.turns.out = append(c.turns.out, `{"image":{"format":"`...)
-	c.turns.out = append(c.turns.out, format...)
+	c.turns.out = append(c.turns.out, p.format...)
 	c.turns.out = append(c.turns.out, `","source":{"bytes":"`...)
-	c.turns.out = append(c.turns.out, data...)
+	c.turns.raw(p.data)
 	c.turns.out = append(c.turns.out, `"}}}`...)
 	return nil
 }
 
-// imageData is an image in base64.
-func (c *converse) imageData(url string) (data string, m *mistake) {
-	scheme, rest, _ := strings.Cut(url, ":")
+// picture is an image as Converse takes it, or why it does not.
+type picture struct {
+	format string
+	data   string // in base64
+	wrong  *mistake
+}
+
+// picture reads an image. One that stands in the request is looked through once, however
+// many models are asked.
+func (c *converse) picture(url gjson.Result) (p picture) {
+	scheme, rest, _ := strings.Cut(url.Str, ":")
 	switch strings.ToLower(scheme) {
 	case "data":
-		return dataOf(rest)
+		if p, known := c.reading.images[url.Raw]; known {
+			return p
+		}
+		p.data, p.wrong = dataOf(rest)
 	case "http", "https":
-		return c.fetch(url)
+		p.data, p.wrong = c.fetch(url.Str)
+	default:
+		p.wrong = is("must be a data: URL, or an https: URL where the operator allows its host")
 	}
-	return "", is("must be a data: URL, or an https: URL where the operator allows its host")
+	if p.wrong == nil {
+		if p.format = imageFormat(p.data); p.format == "" {
+			p.wrong = is("must be an image in PNG, JPEG, GIF or WebP")
+		}
+	}
+	if c.dry && strings.EqualFold(scheme, "data") {
+		if c.reading.images == nil {
+			c.reading.images = map[string]picture{}
+		}
+		c.reading.images[url.Raw] = p
+	}
+	return p
 }
 
 // dataOf is the data of a data URL, what stands behind "data:".
@@ -91,10 +112,13 @@ func (c *converse) fetch(url string) (data string, m *mistake) {
 	return base64.StdEncoding.EncodeToString(image), nil
 }
 
-// isBase64 says that text is base64 as RFC 4648 §4 has it, with its padding, and
-// decodes nothing: it may be megabytes.
+// isBase64 says that text is base64 as RFC 4648 §4 has it, with its padding and nothing
+// behind its last byte. It decodes no more than the end: it may be megabytes.
 func isBase64(text string) bool {
 	if len(text) == 0 || len(text)%4 != 0 {
+		return false
+	}
+	if _, err := base64.StdEncoding.Strict().DecodeString(text[len(text)-4:]); err != nil {
 		return false
 	}
 	text = strings.TrimSuffix(strings.TrimSuffix(text, "="), "=")

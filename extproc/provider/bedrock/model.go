@@ -57,7 +57,7 @@ func identify(id string) model {
 	m := model{id: id, can: plain}
 	switch {
 	case strings.HasPrefix(name, "anthropic.claude"):
-		m.family, m.can = claude, claudeCan(version(name[len("anthropic.claude"):]))
+		m.family, m.can = claude, claudeCan(name[len("anthropic.claude"):])
 	case strings.HasPrefix(name, "meta.llama"):
 		m.family, m.can = llama, llamaCan(name[len("meta.llama"):])
 	case strings.HasPrefix(name, "amazon.titan-text"):
@@ -140,10 +140,16 @@ func number(word string) (n int, ok bool) {
 	return n, err == nil && n >= 0
 }
 
-func claudeCan(version int) ability {
-	can := plain | canJSON | canSeeResults
+// claudeCan knows that Haiku 3.5 has eyes at Anthropic and none at Bedrock
+// (https://github.com/boto/boto3/issues/4581), and that from 4.6 on the user must have
+// spoken last.
+func claudeCan(rest string) ability {
+	version, can := version(rest), plain|canJSON|canSeeResults
 	if version < 300 {
 		return canSystem | canContinue | canStop
+	}
+	if strings.HasPrefix(rest, "-3-5-haiku") {
+		can &^= canSee | canSeeResults
 	}
 	if version >= 307 {
 		can |= canThink
@@ -155,7 +161,7 @@ func claudeCan(version int) ability {
 		can |= canSerial | canStrict
 	}
 	if version >= 406 {
-		can |= canAdapt
+		can = can&^canContinue | canAdapt
 	}
 	return can
 }

@@ -51,19 +51,24 @@ func TestVersion(t *testing.T) {
 
 func TestWhatModelsCanDo(t *testing.T) {
 	for id, want := range map[string]struct{ can, cannot ability }{
-		"anthropic.claude-v2:1":                     {canSystem, canTools | canSee | canThink | canJSON},
-		"anthropic.claude-3-5-sonnet-20241022-v2:0": {canTools | canSee | canForce | canJSON, canThink | canSerial | mustChoose},
-		"anthropic.claude-sonnet-4-20250514-v1:0":   {canThink, canAdapt | canSerial | mustChoose},
-		"anthropic.claude-opus-4-1-20250805-v1:0":   {canThink | mustChoose, canSerial},
-		"anthropic.claude-sonnet-4-6":               {canAdapt | canStrict | canSerial, 0},
-		"meta.llama3-8b-instruct-v1:0":              {canSystem, canTools | canSee | canContinue},
-		"meta.llama3-1-8b-instruct-v1:0":            {canTools, canSee | canForce | canStreamTools},
-		"meta.llama3-2-1b-instruct-v1:0":            {canSystem, canTools | canSee},
-		"meta.llama3-2-90b-instruct-v1:0":           {canTools | canSee, canForce},
-		"meta.llama3-3-70b-instruct-v1:0":           {canTools, canSee},
-		"amazon.titan-text-express-v1":              {0, canSystem | canTools | canSee | canContinue},
-		"amazon.nova-micro-v1:0":                    {canTools | canForce | canJSON, canSee},
-		"cohere.command-r-v1:0":                     {plain, canJSON | canThink | canSerial},
+		"anthropic.claude-v2:1":                       {canSystem, canTools | canSee | canThink | canJSON},
+		"anthropic.claude-3-5-sonnet-20241022-v2:0":   {canTools | canSee | canForce | canJSON, canThink | canSerial | mustChoose},
+		"us.anthropic.claude-3-5-haiku-20241022-v1:0": {canTools | canForce | canJSON | canContinue, canSee | canSeeResults | canThink},
+		"anthropic.claude-3-haiku-20240307-v1:0":      {canSee | canSeeResults, canThink},
+		"us.anthropic.claude-haiku-4-5-20251001-v1:0": {canSee | canContinue | canThink, canAdapt},
+		"global.anthropic.claude-opus-4-6-v1":         {canAdapt, canContinue},
+		"amazon.nova-pro-v1:0":                        {canSee | canContinue, canThink},
+		"anthropic.claude-sonnet-4-20250514-v1:0":     {canThink, canAdapt | canSerial | mustChoose},
+		"anthropic.claude-opus-4-1-20250805-v1:0":     {canThink | mustChoose, canSerial},
+		"anthropic.claude-sonnet-4-6":                 {canAdapt | canStrict | canSerial, 0},
+		"meta.llama3-8b-instruct-v1:0":                {canSystem, canTools | canSee | canContinue},
+		"meta.llama3-1-8b-instruct-v1:0":              {canTools, canSee | canForce | canStreamTools},
+		"meta.llama3-2-1b-instruct-v1:0":              {canSystem, canTools | canSee},
+		"meta.llama3-2-90b-instruct-v1:0":             {canTools | canSee, canForce},
+		"meta.llama3-3-70b-instruct-v1:0":             {canTools, canSee},
+		"amazon.titan-text-express-v1":                {0, canSystem | canTools | canSee | canContinue},
+		"amazon.nova-micro-v1:0":                      {canTools | canForce | canJSON, canSee},
+		"cohere.command-r-v1:0":                       {plain, canJSON | canThink | canSerial},
 	} {
 		m := identify(id)
 		assert.Equal(t, want.can, m.can&want.can, id)

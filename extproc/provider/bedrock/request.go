@@ -34,25 +34,57 @@ type Input struct {
 // cannot be had from this model; of kind UnknownPath for another endpoint; and those
 // of Settings.Images.
 func Request(in Input) (Call, error) {
-	if in.Model == "" {
-		return Call{}, fault.New("bedrock.Request", fault.Internal, "")
+	return Read(in.Path, in.Body).call(in.Model, in.Settings, false)
+}
+
+// Reading is a client's request that may be asked of several models. What is the same for
+// all of them is looked at once. It is for one goroutine.
+type Reading struct {
+	read   func(*request) (Call, *mistake)
+	text   string
+	fields body.Fields
+	err    error
+	images map[string]picture // of data URLs, by the URL as it is written
+}
+
+// Read begins to read a client's request. What is wrong with it is said by Check.
+func Read(path string, text []byte) *Reading {
+	r := &Reading{read: readerOf(path)}
+	if r.read == nil {
+		r.err = fault.New("bedrock.Request", fault.UnknownPath, "The model's provider has no such endpoint.")
+		return r
 	}
-	read := readerOf(in.Path)
-	if read == nil {
-		return Call{}, fault.New("bedrock.Request", fault.UnknownPath, "The model's provider has no such endpoint.")
-	}
-	fields, err := body.Scan(in.Body)
+	fields, err := body.Scan(text)
 	if err != nil {
 		message := err.Error()
-		return Call{}, fault.New("bedrock.Request", fault.InvalidRequest, "%s.", strings.ToUpper(message[:1])+message[1:])
+		r.err = fault.New("bedrock.Request", fault.InvalidRequest, "%s.", strings.ToUpper(message[:1])+message[1:])
+		return r
 	}
-	r := &request{text: string(in.Body), fields: fields, model: identify(in.Model), settings: in.Settings}
-	entry := r.get("model")
+	r.text, r.fields = string(text), fields
+	return r
+}
+
+// Check says what Request would say of the same request, but makes no call: what the
+// client wrote is looked at where it lies, however long it is.
+func (r *Reading) Check(model string, settings Settings) error {
+	_, err := r.call(model, settings, true)
+	return err
+}
+
+func (r *Reading) call(model string, settings Settings, dry bool) (Call, error) {
+	if model == "" {
+		return Call{}, fault.New("bedrock.Request", fault.Internal, "")
+	}
+	if r.err != nil {
+		return Call{}, r.err
+	}
+	one := &request{text: r.text, fields: r.fields, model: identify(model), settings: settings, dry: dry, reading: r}
+	entry := one.get("model")
 	if entry.Type != gjson.String {
 		return Call{}, fault.ModelMissing()
 	}
-	r.asked.Model = entry.Str
-	call, m := read(r)
+	one.asked.Model = entry.Str
+	call, m := r.read(one)
 	if m != nil {
 		return Call{}, m.fault()
 	}
@@ -83,6 +115,8 @@ type request struct {
 	settings Settings
 	asked    Asked
 	extra    members // of additionalModelRequestFields
+	dry      bool    // nobody wants the call, only whether there is one
+	reading  *Reading
 }
 
 // get is a field of the top level; one that is absent or null has type Null.

@@ -5,12 +5,14 @@ import "github.com/tidwall/gjson"
 // chat reads a request for a chat completion.
 func (r *request) chat() (Call, *mistake) {
 	r.asked.Form = Chat
-	c := converse{request: r, at: places{
+	c := converse{request: r, turns: turns{dry: r.dry}, at: places{
 		messages: "messages", limit: "max_completion_tokens", effort: "reasoning_effort", format: "response_format",
+		thoughts: `"thinking_blocks" of the message that calls it`,
 	}}
 	if m := c.begin(chatRules); m != nil {
 		return Call{}, m
 	}
+	c.readMute(r.get("response_format"))
 	if m := c.messages(r.get("messages")); m != nil {
 		return Call{}, m.field("messages")
 	}
@@ -41,6 +43,8 @@ func (c *converse) messages(list gjson.Result) *mistake {
 // message is one, with what is null left out.
 type message struct {
 	role, content, name, toolCallID, toolCalls, refusal, thinking gjson.Result
+
+	aside string // a member that an answer has and no model is shown again
 }
 
 func (c *converse) message(v gjson.Result) *mistake {
@@ -100,6 +104,7 @@ func (msg *message) take(name string, v gjson.Result) *mistake {
 	case "thinking_blocks":
 		msg.thinking = v
 	case "annotations", "reasoning_content", "reasoning":
+		msg.aside = name
 	case "function_call":
 		return is(`is out of date: say it with "tool_calls"`).field(name)
 	case "audio":
@@ -114,8 +119,19 @@ func (msg *message) take(name string, v gjson.Result) *mistake {
 // known by its call; who else speaks would be known by the name alone.
 func (msg *message) judge() *mistake {
 	who := msg.role.Str
-	if msg.toolCalls.Type != gjson.Null && who != "assistant" {
-		return is("is for messages of the assistant").field("tool_calls")
+	for _, of := range []struct {
+		name, role string
+		there      bool
+	}{
+		{"tool_calls", "assistant", msg.toolCalls.Type != gjson.Null},
+		{"refusal", "assistant", msg.refusal.Type != gjson.Null},
+		{"thinking_blocks", "assistant", msg.thinking.Type != gjson.Null},
+		{msg.aside, "assistant", msg.aside != ""},
+		{"tool_call_id", "tool", msg.toolCallID.Type != gjson.Null},
+	} {
+		if of.there && who != of.role {
+			return is("is for messages of the role " + of.role).field(of.name)
+		}
 	}
 	if msg.name.Type != gjson.Null && who != "tool" && who != "function" {
 		return is("cannot be told to this model: Amazon Bedrock's messages have no names, so say it in the content").field("name")
@@ -204,6 +220,9 @@ func (c *converse) toolCall(v gjson.Result) *mistake {
 	if m := only(v, "id", "type", "function", "index"); m != nil {
 		return m
 	}
+	if m := only(function, "name", "arguments"); m != nil {
+		return m.field("function")
+	}
 	m := c.turns.call("id", v.Get("id"), function.Get("name"), function.Get("arguments"))
 	if m != nil && m.where != ".id" {
 		m = m.field("function")
@@ -219,7 +238,9 @@ func (c *converse) result(msg *message) *mistake {
 	if msg.content.Type != gjson.String && !msg.content.IsArray() {
 		return is(mustBeContent).field("content")
 	}
-	c.turns.beginResult(msg.toolCallID)
+	if m := c.turns.beginResult(msg.toolCallID); m != nil {
+		return m.field("tool_call_id")
+	}
 	m := c.resultContent(msg.content)
 	c.turns.endResult()
 	return inContent(m)

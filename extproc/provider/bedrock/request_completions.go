@@ -6,7 +6,7 @@ import "github.com/tidwall/gjson"
 // absent max_tokens is the model's own most, and not the 16 of OpenAI's reference.
 func (r *request) completion() (Call, *mistake) {
 	r.asked.Form = Completions
-	c := converse{request: r, at: places{messages: "prompt", limit: "max_tokens"}}
+	c := converse{request: r, turns: turns{dry: r.dry}, at: places{messages: "prompt", limit: "max_tokens"}}
 	if m := c.begin(completionRules); m != nil {
 		return Call{}, m
 	}

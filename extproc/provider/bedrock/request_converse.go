@@ -25,6 +25,7 @@ type converse struct {
 // places are the names that a form has for what the others have under another.
 type places struct {
 	messages, limit, effort, format string
+	thoughts                        string // where a model's signed reasoning is to be sent back
 }
 
 // thinking is how a model is to reason.
@@ -49,9 +50,7 @@ func (c *converse) call() (Call, *mistake) {
 	if m := c.turns.end(c.model); m != nil {
 		return Call{}, m.field(c.at.messages)
 	}
-	if m := c.writeTools(); m != nil {
-		return Call{}, m
-	}
+	c.writeTools()
 	if m := c.writeInference(); m != nil {
 		return Call{}, m
 	}
@@ -162,6 +161,9 @@ func (c *converse) share(name string, most float64) (raw string, m *mistake) {
 // (https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-text.html).
 var titanStop = regexp.MustCompile(`^(\|+|User:)$`)
 
+// fewStops is how many texts Nova and Titan stop at; OpenAI's models take as many.
+const fewStops = 4
+
 const titanStops = "must be User: or bars (|) with this model: it stops at no other text"
 
 // stops reads stop as a JSON list; empty where there is none.
@@ -177,6 +179,11 @@ func (c *converse) stops() (list string, m *mistake) {
 	case !v.IsArray():
 		return "", is("must be a string or a list of strings, none of them empty")
 	}
+	if c.model.family == nova || c.model.family == titanText {
+		if len(v.Array()) > fewStops {
+			return "", is("must have at most 4 texts with this model")
+		}
+	}
 	return v.Raw, each(v, func(_ int, one gjson.Result) *mistake { return c.stopsAt(one) })
 }
 
@@ -185,6 +192,8 @@ func (c *converse) stopsAt(one gjson.Result) *mistake {
 	switch {
 	case one.Type != gjson.String || one.Str == "":
 		return is("must be a string that is not empty")
+	case c.model.family == claude && blank(one):
+		return is("must be more than white space with this model")
 	case c.model.family == titanText && !titanStop.MatchString(one.Str):
 		return is(titanStops)
 	}

@@ -83,7 +83,7 @@ var responseRules = rules{
 	"prompt":               {never, "cannot be used: no prompt is stored for this model"},
 	"store":                stored,
 	"background":           {off.neutral, "must be false or left out: nothing runs in the background here"},
-	"include":              {empty, "must be empty or left out: there is nothing more of an answer than what it has"},
+	"include":              {sealedOnly, "must be reasoning.encrypted_content, empty or left out: there is nothing more of an answer than what it has"},
 	"truncation":           {word("disabled"), "must be disabled or left out: nothing is cut off an input"},
 	"max_tool_calls":       refused, "context_management": nothing,
 	"top_logprobs": zero, "service_tier": ordinary,
@@ -102,6 +102,16 @@ func empty(v gjson.Result) bool {
 
 func word(words ...string) func(v gjson.Result) bool {
 	return func(v gjson.Result) bool { return v.Type == gjson.String && slices.Contains(words, v.Str) }
+}
+
+// sealedOnly asks for nothing but what an answer has anyway where its model reasons.
+func sealedOnly(v gjson.Result) bool {
+	ok := v.IsArray()
+	v.ForEach(func(_, what gjson.Result) bool {
+		ok = ok && what.Str == "reasoning.encrypted_content"
+		return ok
+	})
+	return ok
 }
 
 func textOnly(v gjson.Result) bool {

@@ -29,12 +29,26 @@ func (c *converse) readFormat(format, schema gjson.Result) *mistake {
 	case len(c.tools) > 0:
 		return is(`must be text beside "tools": JSON is had from this model by a tool of its own`).field("type")
 	}
+	if m := c.onlyFormat(format); m != nil {
+		return m
+	}
 	c.asked.JSON = true
 	if format.Get("type").Str == "json_object" {
 		c.answerBy("answer", `"Gives the answer, as JSON."`, `{"type":"object"}`, false)
 		return nil
 	}
 	return c.readSchema(schema)
+}
+
+// onlyFormat refuses what a format has no member for.
+func (c *converse) onlyFormat(format gjson.Result) *mistake {
+	if c.asked.Form != Chat {
+		return only(format, "type", "name", "description", "schema", "strict")
+	}
+	if m := only(format.Get("json_schema"), "name", "description", "schema", "strict"); m != nil {
+		return m.field("json_schema")
+	}
+	return only(format, "type", "json_schema")
 }
 
 func (c *converse) readSchema(v gjson.Result) *mistake {
@@ -94,6 +108,9 @@ func (c *converse) readEffort(v gjson.Result) *mistake {
 	case c.choice.kind == "any" || c.choice.kind == "tool":
 		return is(`must be none or left out with this "tool_choice": this model does not reason when it is made to call a tool`)
 	}
+	if c.turns.last == assistant {
+		return is("must be none or left out where the assistant has spoken last: this model does not reason before it goes on")
+	}
 	c.thinking.on = true
 	if c.model.has(canAdapt) {
 		return c.adapt(v.Str)
@@ -103,7 +120,7 @@ func (c *converse) readEffort(v gjson.Result) *mistake {
 	case c.limit != 0 && c.limit <= c.thinking.budget:
 		return is(`needs "` + c.at.limit + `" to be more than ` + budget + ": so many tokens are for reasoning alone, and count")
 	case c.turns.last == user && c.turns.pending && !c.turns.reasoned:
-		return is(`must be none or left out while a tool is in use, unless the message that calls it has the model's "thinking_blocks"`)
+		return is(`must be none or left out while a tool is in use, unless the model's reasoning is sent back: ` + c.at.thoughts)
 	default:
 		return c.think(`{"type":"enabled","budget_tokens":` + budget + "}")
 	}

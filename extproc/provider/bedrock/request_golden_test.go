@@ -19,6 +19,12 @@ import (
 	"github.com/postern-proxy/postern/fault"
 )
 
+// How many files of requests there are at least, and how many of them become calls.
+const (
+	leastRequests = 206
+	leastCalls    = 75
+)
+
 var updateRequests = flag.Bool("update-requests", false, "rewrite testdata/requests")
 
 // TestRequests holds Request against the files of testdata/requests. Each says in its
@@ -36,7 +42,7 @@ var updateRequests = flag.Bool("update-requests", false, "rewrite testdata/reque
 func TestRequests(t *testing.T) {
 	files, err := filepath.Glob("testdata/requests/*.txtar")
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(files), 45)
+	require.GreaterOrEqual(t, len(files), leastRequests, "a golden conversation is gone")
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			archive, err := txtar.ParseFile(file)
@@ -60,6 +66,25 @@ func TestRequests(t *testing.T) {
 // play gives what becomes of a request, and whether that is a call or an error.
 func play(t *testing.T, config string, body []byte) (name, got string) {
 	t.Helper()
+	in := inputOf(t, config, body)
+	before := bytes.Clone(body)
+	call, err := bedrock.Request(in)
+	assert.Equal(t, string(before), string(body), "the body was changed")
+	if err != nil {
+		e, ok := errors.AsType[*fault.Error](err)
+		require.True(t, ok, "%v", err)
+		return "error", fmt.Sprintf("%s\n%s\n%s\n", e.Kind, e.Param, e.Message)
+	}
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "%s\n%s\n", call.Path, told(call.Asked))
+	require.NoError(t, json.Indent(&out, call.Body, "", "  "), "%s", call.Body)
+	out.WriteByte('\n')
+	return "call", out.String()
+}
+
+// inputOf is what a file's config and request are for Request.
+func inputOf(t *testing.T, config string, body []byte) bedrock.Input {
+	t.Helper()
 	in := bedrock.Input{Path: "/v1/chat/completions", Body: body}
 	for line := range strings.Lines(config) {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), ": ")
@@ -77,19 +102,7 @@ func play(t *testing.T, config string, body []byte) (name, got string) {
 			require.Fail(t, "unknown config", key)
 		}
 	}
-	before := bytes.Clone(body)
-	call, err := bedrock.Request(in)
-	assert.Equal(t, string(before), string(body), "the body was changed")
-	if err != nil {
-		e, ok := errors.AsType[*fault.Error](err)
-		require.True(t, ok, "%v", err)
-		return "error", fmt.Sprintf("%s\n%s\n%s\n", e.Kind, e.Param, e.Message)
-	}
-	var out bytes.Buffer
-	fmt.Fprintf(&out, "%s\n%s\n", call.Path, told(call.Asked))
-	require.NoError(t, json.Indent(&out, call.Body, "", "  "), "%s", call.Body)
-	out.WriteByte('\n')
-	return "call", out.String()
+	return in
 }
 
 // images is a fetcher that has one image.

@@ -78,6 +78,21 @@ func only(v gjson.Result, names ...string) (m *mistake) {
 	return m
 }
 
+// alone is a member of an object, which has no others than these beside it. It goes through
+// the object once: an image's may be megabytes.
+func alone(v gjson.Result, name string, beside ...string) (member gjson.Result, m *mistake) {
+	v.ForEach(func(key, one gjson.Result) bool {
+		switch {
+		case key.Str == name && !member.Exists():
+			member = one
+		case one.Type != gjson.Null && key.Str != name && !slices.Contains(beside, key.Str):
+			m = unknown(key.Str)
+		}
+		return m == nil
+	})
+	return member, m
+}
+
 // each goes through a list, and says where in it a mistake is.
 func each(list gjson.Result, read func(i int, v gjson.Result) *mistake) (m *mistake) {
 	if !list.IsArray() {

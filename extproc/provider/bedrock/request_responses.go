@@ -7,12 +7,14 @@ import "github.com/tidwall/gjson"
 // previous_response_id and its like could tell apart, and those are refused.
 func (r *request) response() (Call, *mistake) {
 	r.asked.Form = Responses
-	c := converse{request: r, at: places{
+	c := converse{request: r, turns: turns{dry: r.dry}, at: places{
 		messages: "input", limit: "max_output_tokens", effort: "reasoning.effort", format: "text.format",
+		thoughts: `reasoning with its "encrypted_content" before the call`,
 	}}
 	if m := c.begin(responseRules); m != nil {
 		return Call{}, m
 	}
+	c.readMute(r.get("text").Get("format"))
 	if m := c.input(r.get("instructions"), r.get("input")); m != nil {
 		return Call{}, m
 	}
@@ -53,8 +55,7 @@ func (c *converse) input(instructions, input gjson.Result) *mistake {
 	return nil
 }
 
-// inputItem reads one item. Reasoning is dropped: what OpenAI's models thought can
-// only be read by them.
+// inputItem reads one item.
 func (c *converse) inputItem(v gjson.Result) *mistake {
 	if !v.IsObject() {
 		return is(mustBeObject)
@@ -63,6 +64,9 @@ func (c *converse) inputItem(v gjson.Result) *mistake {
 	case kind.Type == gjson.Null || kind.Str == "message":
 		return c.inputMessage(v)
 	case kind.Str == "reasoning":
+		if m := c.sealed(v.Get("encrypted_content")); m != nil {
+			return m.field("encrypted_content")
+		}
 		return nil
 	case kind.Str == "function_call":
 		if m := only(v, "type", "id", "call_id", "name", "arguments", "status"); m != nil {
@@ -114,13 +118,15 @@ func (c *converse) inputPart(part gjson.Result, who string, text func(gjson.Resu
 	if !part.IsObject() {
 		return is(mustBeObject)
 	}
-	kind, member := part.Get("type").Str, "text"
+	kind, member, beside := part.Get("type").Str, "text", []string(nil)
 	switch {
 	case kind == "input_image" && who == "user":
 		return c.inputImage(part, func() { c.turns.block(user) })
 	case kind == "refusal" && who == "assistant":
 		member = "refusal"
-	case kind == "output_text" && who == "assistant", kind == "input_text":
+	case kind == "output_text" && who == "assistant":
+		beside = []string{"annotations", "logprobs"}
+	case kind == "input_text":
 	default:
 		return is("must be input_text, or input_image of the user, or output_text or refusal of the assistant").field("type")
 	}
@@ -129,14 +135,15 @@ func (c *converse) inputPart(part gjson.Result, who string, text func(gjson.Resu
 		return is(mustBeString).field(member)
 	}
 	text(one)
-	return only(part, "type", member, "annotations", "logprobs")
+	return only(part, append(beside, "type", member)...)
 }
 
 func (c *converse) inputImage(part gjson.Result, begin func()) *mistake {
-	if m := only(part, "type", "image_url", "detail"); m != nil {
+	url, m := alone(part, "image_url", "type", "detail")
+	if m != nil {
 		return m
 	}
-	if m := c.image(part.Get("image_url"), begin); m != nil {
+	if m := c.image(url, begin); m != nil {
 		return m.field("image_url")
 	}
 	return nil
@@ -149,7 +156,9 @@ func (c *converse) inputResult(id, output gjson.Result) *mistake {
 	if output.Type != gjson.String && !output.IsArray() {
 		return is(mustBeContent).field("output")
 	}
-	c.turns.beginResult(id)
+	if m := c.turns.beginResult(id); m != nil {
+		return m.field("call_id")
+	}
 	defer c.turns.endResult()
 	if output.Type == gjson.String {
 		c.turns.resultText(output)

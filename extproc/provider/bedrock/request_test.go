@@ -4,15 +4,19 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/tidwall/gjson"
+	"golang.org/x/tools/txtar"
 
 	"github.com/postern-proxy/postern/extproc/provider/bedrock"
 	"github.com/postern-proxy/postern/fault"
+	fake "github.com/postern-proxy/postern/test/fake/bedrock"
 )
 
 const sonnet = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -140,6 +144,74 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
+// TestEveryModelTakesWhatIsSentToIt asks every model for the request of every golden file.
+// What is sent must be taken, and Check, which reads once for all, must have said what
+// becomes of it.
+func TestEveryModelTakesWhatIsSentToIt(t *testing.T) {
+	files, err := filepath.Glob("testdata/requests/*.txtar")
+	require.NoError(t, err)
+	agreed := 0
+	for _, file := range files {
+		archive, err := txtar.ParseFile(file)
+		require.NoError(t, err)
+		in := inputOf(t, string(archive.Files[0].Data), archive.Files[1].Data)
+		reading := bedrock.Read(in.Path, in.Body)
+		for _, model := range append(models, in.Model) {
+			in.Model = model
+			call, want := bedrock.Request(in)
+			require.Equal(t, want, reading.Check(model, in.Settings), "%s of %s", file, model)
+			if want == nil && len(in.Settings.Fields) == 0 {
+				taken(t, call)
+				agreed++
+			}
+		}
+	}
+	assert.Greater(t, agreed, 200)
+}
+
+// What a check costs does not grow with what it looks at: the body is copied once, and not
+// once for each model.
+func TestCheckingManyModelsCopiesTheBodyOnce(t *testing.T) {
+	text := []byte(withImage(1 << 20))
+	before, after := runtime.MemStats{}, runtime.MemStats{}
+	runtime.ReadMemStats(&before)
+	reading := bedrock.Read("/v1/chat/completions", text)
+	for _, model := range seeing {
+		require.NoError(t, reading.Check(model, bedrock.Settings{}))
+	}
+	runtime.ReadMemStats(&after)
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(len(text)+256<<10))
+}
+
+var seeing = []string{sonnet, "eu.amazon.nova-pro-v1:0", "us.meta.llama4-scout-17b-instruct-v1:0"}
+
+// BenchmarkCheck asks three models whether they take an image of 3 MiB; BenchmarkRequests
+// makes the calls.
+func BenchmarkCheck(b *testing.B) {
+	text := []byte(withImage(3 << 20))
+	b.ReportAllocs()
+	for b.Loop() {
+		reading := bedrock.Read("/v1/chat/completions", text)
+		for _, model := range seeing {
+			if err := reading.Check(model, bedrock.Settings{}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+func BenchmarkRequests(b *testing.B) {
+	text := []byte(withImage(3 << 20))
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, model := range seeing {
+			if _, err := bedrock.Request(bedrock.Input{Path: "/v1/chat/completions", Model: model, Body: text}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
 var paths = []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"}
 
 var models = []string{
@@ -148,7 +220,8 @@ var models = []string{
 }
 
 // FuzzRequest holds what comes out against what must always be so: a call has valid
-// JSON whose turns alternate and begin with the user, an error says what is wrong and
+// JSON whose turns alternate and begin with the user, which the service takes and the SDK
+// has a place for; an error says what is wrong and
 // nothing of what the client wrote but names of fields.
 func FuzzRequest(f *testing.F) {
 	for i, seed := range []string{
@@ -162,10 +235,12 @@ func FuzzRequest(f *testing.F) {
 		f.Add([]byte(seed), uint8(i), uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, path, model uint8) {
-		call, err := bedrock.Request(bedrock.Input{
+		in := bedrock.Input{
 			Path: paths[int(path)%len(paths)], Model: models[int(model)%len(models)], Body: text,
 			Settings: bedrock.Settings{Fields: []string{"top_k", "thinking", "tool_choice", "messages"}},
-		})
+		}
+		call, err := bedrock.Request(in)
+		require.Equal(t, err, bedrock.Read(in.Path, text).Check(in.Model, in.Settings))
 		if err != nil {
 			e, ok := errors.AsType[*fault.Error](err)
 			require.True(t, ok)
@@ -178,6 +253,7 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		require.True(t, json.Valid(call.Body), "%s", call.Body)
+		taken(t, call)
 		if call.Asked.Operation == bedrock.Invoke {
 			require.NotEmpty(t, gjson.GetBytes(call.Body, "inputText").Str)
 			return
@@ -192,6 +268,26 @@ func FuzzRequest(f *testing.F) {
 		}
 		twice(t, gjson.ParseBytes(call.Body))
 	})
+}
+
+// taken holds a call against what the service takes, and against the SDK's input. Of a
+// model that nothing is known of, and of fields that the operator lets through to
+// InvokeModel, Bedrock alone can judge.
+func taken(t *testing.T, call bedrock.Call) {
+	t.Helper()
+	_, err := decoded(call)
+	require.NoError(t, err)
+	if strings.Contains(call.Path, "cohere.") || strings.Contains(call.Path, "mistral.") || strings.Contains(call.Path, "application-") {
+		return
+	}
+	if call.Asked.Operation == bedrock.Invoke {
+		for _, field := range []string{"top_k", "thinking", "tool_choice", "messages"} {
+			if gjson.GetBytes(call.Body, field).Exists() {
+				return
+			}
+		}
+	}
+	require.Empty(t, fake.Judge(call.Path, call.Body), "%s", call.Body)
 }
 
 // twice fails if an object of the envelope has a member twice.

@@ -2,6 +2,7 @@ package bedrock
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/tidwall/gjson"
 )
@@ -19,15 +20,30 @@ func (c *converse) readTools(flat bool) *mistake {
 	if m := each(list, func(_ int, v gjson.Result) *mistake { return c.readTool(v, flat) }); m != nil {
 		return m.field("tools")
 	}
+	if m := c.readChoice(c.get("tool_choice"), flat); m != nil {
+		return m.field("tool_choice")
+	}
+	if c.choice.kind == "none" {
+		c.tools = nil // Converse has no such choice: a tool that is named may be called
+	}
 	if len(c.tools) > 0 {
 		if m := c.allowTools(); m != nil {
 			return m.field("tools")
 		}
 	}
-	if m := c.readChoice(c.get("tool_choice"), flat); m != nil {
+	if m := c.allowChoice(); m != nil {
 		return m.field("tool_choice")
 	}
 	return c.readParallel()
+}
+
+// readMute sees beforehand whether no tool may be called, by which the turns are written.
+// JSON is had by a tool, so that there is one to be named; that one alone can be called.
+func (c *converse) readMute(format gjson.Result) {
+	tools, choice := c.get("tools"), c.get("tool_choice")
+	none := tools.Type == gjson.Null || empty(tools) || choice.Type == gjson.String && choice.Str == "none"
+	kind := format.Get("type").Str
+	c.turns.inWords = none && kind != "json_object" && kind != "json_schema"
 }
 
 func (c *converse) allowTools() *mistake {
@@ -81,12 +97,12 @@ func (c *converse) addTool(function gjson.Result) *mistake {
 		return is(mustBeName).field("name")
 	case description.Type != gjson.Null && description.Type != gjson.String:
 		return is(mustBeString).field("description")
-	case schema.Type != gjson.Null && !schema.IsObject():
-		return is("must be an object, a JSON schema").field("parameters")
+	case slices.Contains(c.names, name.Str):
+		return is("must be a name that no other tool has").field("name")
 	}
-	raw := schema.Raw
-	if schema.Type == gjson.Null || empty(schema) {
-		raw = anyObject
+	raw, m := inputSchema(schema)
+	if m != nil {
+		return m.field("parameters")
 	}
 	if blank(description) {
 		description.Raw = ""
@@ -94,6 +110,24 @@ func (c *converse) addTool(function gjson.Result) *mistake {
 	c.names = append(c.names, name.Str)
 	c.spec(name.Str, description.Raw, raw, strict)
 	return nil
+}
+
+// inputSchema is a function's parameters as Converse takes them: it wants to read that
+// they are an object, which they always are.
+func inputSchema(v gjson.Result) (raw string, m *mistake) {
+	if v.Type == gjson.Null || v.IsObject() && empty(v) {
+		return anyObject, nil
+	}
+	if !v.IsObject() {
+		return "", is("must be an object, a JSON schema")
+	}
+	switch kind := v.Get("type"); {
+	case kind.Str == "object":
+		return v.Raw, nil
+	case kind.Exists():
+		return "", is(`must be a JSON schema whose "type" is "object"`)
+	}
+	return `{"type":"object",` + strings.TrimLeft(v.Raw[1:], " \t\r\n"), nil
 }
 
 func strictness(v gjson.Result) (strict bool, m *mistake) {
@@ -109,6 +143,12 @@ func strictness(v gjson.Result) (strict bool, m *mistake) {
 // provider holds the model to the schema, is a promise and no part of what the model
 // reads: where Bedrock does not make it, the schema is given all the same.
 func (c *converse) spec(name, description, schema string, strict bool) {
+	if c.turns.dry && description != "" {
+		description = `"-"`
+	}
+	if c.turns.dry {
+		schema = anyObject
+	}
 	c.tools = slices.Grow(c.tools, len(name)+len(description)+len(schema)+80)
 	if len(c.tools) > 0 {
 		c.tools = append(c.tools, ',')
@@ -148,16 +188,24 @@ func (c *converse) readChoice(v gjson.Result, flat bool) *mistake {
 	default:
 		return is("must be auto, none, required or a function's name in an object")
 	}
-	return c.allowChoice()
+	return nil
 }
 
 func (c *converse) readNamed(v gjson.Result, flat bool) *mistake {
 	if v.Get("type").Str != "function" {
 		return is("must be function: Amazon Bedrock has no choice of another kind").field("type")
 	}
-	name := v.Get("name")
+	name, m := v.Get("name"), only(v, "type", "name")
 	if !flat {
-		name = v.Get("function").Get("name")
+		name, m = v.Get("function").Get("name"), only(v, "type", "function")
+		if m == nil {
+			if m = only(v.Get("function"), "name"); m != nil {
+				m = m.field("function")
+			}
+		}
+	}
+	if m != nil {
+		return m
 	}
 	if !slices.Contains(c.names, name.Str) {
 		m := is("must be the name of one of the tools").field("name")
@@ -167,13 +215,11 @@ func (c *converse) readNamed(v gjson.Result, flat bool) *mistake {
 		return m
 	}
 	c.choice = choice{"tool", name.Str}
-	return c.allowChoice()
+	return nil
 }
 
 func (c *converse) allowChoice() *mistake {
 	switch {
-	case c.choice.kind == "none" && c.turns.tools:
-		return is(`cannot be none while the conversation has calls of tools: Amazon Bedrock wants their tools named, and a tool that is named may be called`)
 	case c.choice.kind == "auto" || c.choice.kind == "none":
 		return nil
 	case len(c.tools) == 0:
@@ -202,12 +248,9 @@ func (c *converse) readParallel() *mistake {
 
 // writeTools adds toolConfig. To let the model choose is what Converse does anyway,
 // and some models refuse to be told so.
-func (c *converse) writeTools() *mistake {
-	if len(c.tools) == 0 || c.choice.kind == "none" {
-		if c.turns.tools {
-			return is("must have the tools that the conversation calls: Amazon Bedrock takes no calls without them").field("tools")
-		}
-		return nil
+func (c *converse) writeTools() {
+	if len(c.tools) == 0 {
+		return
 	}
 	c.turns.out = append(c.turns.out, `,"toolConfig":{"tools":[`...)
 	c.turns.out = append(c.turns.out, c.tools...)
@@ -224,7 +267,6 @@ func (c *converse) writeTools() *mistake {
 	if c.serial {
 		c.writeSerial()
 	}
-	return nil
 }
 
 // writeSerial keeps Claude to one call at a time, by a member of its own tool_choice.
