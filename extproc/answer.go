@@ -3,6 +3,7 @@ package extproc
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strconv"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -139,6 +140,7 @@ func said(used bedrock.Usage, known bool, failure error) *structpb.Struct {
 		fields["total"] = structpb.NewNumberValue(float64(used.Total()))
 		if used.Cache {
 			fields["cached"] = structpb.NewNumberValue(float64(used.CacheRead))
+			fields["written"] = structpb.NewNumberValue(float64(used.CacheWrite))
 		}
 	}
 	if failure != nil {
@@ -150,11 +152,12 @@ func said(used bedrock.Usage, known bool, failure error) *structpb.Struct {
 	return &structpb.Struct{Fields: map[string]*structpb.Value{wire.MetadataUsage: structure(fields)}}
 }
 
-// contentLength is an answer's announced length; 0 if it is not announced.
+// contentLength is an answer's announced length, which is taken to be no more than a body
+// may be; 0 if it is not announced, and then it is counted when it has come.
 func contentLength(header map[string]string) int64 {
-	n, err := strconv.ParseInt(header["content-length"], 10, 64)
-	if err != nil || n < 0 || n > maxBody {
+	n, err := strconv.ParseUint(header["content-length"], 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0
 	}
-	return n
+	return int64(min(n, maxBody)) //nolint:gosec // at most maxBody
 }

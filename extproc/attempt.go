@@ -122,10 +122,16 @@ func (st *stream) responseHeaders(in *pb.HttpHeaders) (*pb.ProcessingResponse, e
 		return wholeAtHeaders(st.answer(nil), a.foreign()), nil
 	}
 	if need := int64(copies) * contentLength(a.header); !st.hold(need) {
-		return nil, status.Error(codes.ResourceExhausted, "extproc: no room for an answer")
+		return nil, noRoom()
 	}
 	return together, nil
 }
+
+func noRoom() error { return status.Error(codes.ResourceExhausted, "extproc: no room for an answer") }
+
+// ordinary is how many bytes a stream may hold without being counted: more than one does
+// that says words as they come, so that it is not ended because others are large.
+const ordinary = 256 << 10
 
 // foreign are the names of headers that only the provider's own clients know.
 func (a *attempt) foreign() []string {
@@ -169,10 +175,18 @@ func (st *stream) responseBody(in *pb.HttpBody) (*pb.ProcessingResponse, error) 
 		return nil, status.Error(codes.Unimplemented, "extproc: only requests are read here")
 	case a.stream == nil:
 		st.done = true
+		if need := int64(copies) * int64(len(in.GetBody())); need > st.held && !st.resize(need) {
+			return nil, noRoom()
+		}
 		return whole(st.answer(in.GetBody()), a.foreign()), nil
 	}
 	st.done = in.GetEndOfStream()
-	out := piece(a.stream.Write(in.GetBody(), in.GetEndOfStream()))
+	text := a.stream.Write(in.GetBody(), in.GetEndOfStream())
+	if !st.resize(max(0, a.stream.Held()-ordinary)) {
+		text = a.stream.Abort(fault.New("extproc", fault.Unavailable, "The gateway holds as much of answers as it can. Try again shortly."))
+		st.release()
+	}
+	out := piece(text)
 	if a.stream.Done() && !a.told {
 		a.told = true
 		used, known := a.stream.Usage()

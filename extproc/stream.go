@@ -39,6 +39,17 @@ func (st *stream) hold(n int64) bool {
 	return true
 }
 
+// resize makes what is held n bytes; false if there is no room for as many more, and then
+// it is as it was.
+func (st *stream) resize(n int64) bool {
+	if n > st.held {
+		return st.hold(n - st.held)
+	}
+	st.service.Budget.give(st.held - n)
+	st.held = n
+	return true
+}
+
 // release gives back all the room that was taken.
 func (st *stream) release() {
 	st.service.Budget.give(st.held)

@@ -77,7 +77,7 @@ const (
 	MetadataRequest = "postern.request" // "model", MetadataLane and MetadataStrip
 	MetadataLane    = "lane"            // "found": Go read the body for the model's name
 	MetadataStrip   = "strip"           // true: take the usage chunk out, the client did not ask for it
-	MetadataUsage   = "postern.usage"   // what the provider said: "input", "output", "total", "cached", and "failed"
+	MetadataUsage   = "postern.usage"   // what the provider said: "input", "output", "total", "cached", "written" (to a cache), and "failed"
 	MetadataForm    = "postern.form"    // MetadataPath, and more that is noted of a request for its attempts
 	MetadataPath    = "path"            // what follows /v1 in the client's path, without the query
 	MetadataAttempt = "postern.bedrock" // MetadataAsked

@@ -1,5 +1,7 @@
 package bedrock
 
+import "slices"
+
 // response is the turn as a response: every block is an output item.
 func (t *turn) response(s stamp) []byte {
 	var output []byte
@@ -14,7 +16,7 @@ func (t *turn) response(s stamp) []byte {
 		output = s.appendItem(output, i, p, status)
 	}
 	return s.appendResponse(nil, responseState{
-		end: t.end, output: output, usage: t.usage, reasoned: t.has(reasoningBlock),
+		end: t.end, output: output, usage: t.usage, reasoned: slices.ContainsFunc(t.parts, answerPart.reasons),
 	})
 }
 
@@ -73,7 +75,7 @@ func (s stamp) appendItemID(to []byte, index int, kind blockKind) []byte {
 	switch kind {
 	case callBlock:
 		to = append(to, "fc_"...)
-	case reasoningBlock:
+	case reasoningBlock, sealedBlock:
 		to = append(to, "rs_"...)
 	default:
 		to = append(to, "msg_"...)
@@ -88,12 +90,15 @@ func (s stamp) appendItem(to []byte, index int, p answerPart, status string) []b
 	to = s.appendItemID(append(to, `{"id":"`...), index, p.kind)
 	begun := status == "in_progress"
 	switch p.kind {
-	case reasoningBlock:
+	case reasoningBlock, sealedBlock:
 		to = append(to, `","type":"reasoning","summary":[],"content":[`...)
-		if !begun {
+		if !begun && len(p.text) > 0 {
 			to = appendPart(to, p.kind, p.text)
 		}
 		to = append(to, ']')
+		if !begun && len(p.seal) > 0 {
+			to = append(appendSeal(append(to, `,"encrypted_content":"`...), p), '"')
+		}
 	case callBlock:
 		to = append(append(to, `","type":"function_call","call_id":`...), p.id...)
 		to = append(append(to, `,"name":`...), p.name...)

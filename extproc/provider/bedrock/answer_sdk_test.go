@@ -67,7 +67,8 @@ func readChat(t *testing.T, s *Stream, asked Asked, decoder ssestream.Decoder) {
 		assert.Equal(t, used.Total(), sum.Usage.TotalTokens)
 	}
 	for _, call := range sum.Choices[0].Message.ToolCalls {
-		assert.True(t, sum.Choices[0].FinishReason == "length" || json.Valid([]byte(call.Function.Arguments)), call.Function.Arguments)
+		whole := sum.Choices[0].FinishReason != "length" && !strings.HasSuffix(t.Name(), "arguments_malformed")
+		assert.True(t, !whole || json.Valid([]byte(call.Function.Arguments)), call.Function.Arguments)
 	}
 }
 

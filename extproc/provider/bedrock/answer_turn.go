@@ -2,6 +2,7 @@ package bedrock
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"slices"
 
@@ -28,6 +29,8 @@ type answerPart struct {
 	name string // of a call, as a JSON string
 	seal []byte // reasoning's signature, or what is sealed: escaped, without quotes
 }
+
+func (p answerPart) reasons() bool { return p.kind == reasoningBlock || p.kind == sealedBlock }
 
 // turn is a whole answer of Converse's.
 type turn struct {
@@ -65,13 +68,13 @@ func readTurn(a Asked, doc gjson.Result) (*turn, *fault.Error) {
 	if a.Form == Completions && t.called() {
 		return nil, uncarriable("toolUse")
 	}
-	if a.Form != Chat {
+	if a.Form == Completions {
 		t.unseal()
 	}
 	return t, nil
 }
 
-// unseal leaves out what only thinking_blocks can carry.
+// unseal leaves out what a completion cannot carry.
 func (t *turn) unseal() {
 	t.parts = slices.DeleteFunc(t.parts, func(p answerPart) bool {
 		return p.kind == sealedBlock || p.kind == reasoningBlock && len(p.text) == 0
@@ -86,7 +89,7 @@ func malformedAnswer(reason string) *fault.Error {
 
 // addBlock reads one block of content. What is not told in OpenAI's form is left out
 // where it is no part of what the model says (marks of a cache, where a citation comes
-// from, and outside of chat what is sealed of reasoning), and is an error where it is.
+// from, and in completions what is sealed of reasoning), and is an error where it is.
 func (t *turn) addBlock(block gjson.Result) *fault.Error {
 	if !block.IsObject() {
 		return garbage("a block of content is no object")
@@ -149,11 +152,17 @@ func (t *turn) addCall(v gjson.Result) *fault.Error {
 	if failure != nil {
 		return failure
 	}
-	input := v.Get("input")
-	raw := input.Raw
-	if !input.Exists() {
-		raw = "{}"
+	raw := ""
+	switch input := v.Get("input"); input.Type {
+	case gjson.Null:
+	case gjson.String: // what the model wrote is no JSON: the client gets its words, as in a stream
+		said, _ := inner(input)
+		t.parts = append(t.parts, answerPart{kind: callBlock, id: id, name: name, text: []byte(cmp.Or(said, "{}"))})
+		return nil
+	default:
+		raw = input.Raw
 	}
+	raw = cmp.Or(raw, "{}")
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, []byte(raw)); err != nil {
 		return garbage("a tool's input is no JSON")
@@ -182,7 +191,7 @@ func (t *turn) unwrap() {
 	kept, found := t.parts[:0:0], false
 	for _, p := range t.parts {
 		switch {
-		case p.kind == reasoningBlock || p.kind == sealedBlock:
+		case p.reasons():
 			kept = append(kept, p)
 		case p.kind == callBlock && !found:
 			found = true

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -115,6 +117,30 @@ func TestNullIsAbsent(t *testing.T) {
 	} {
 		_, err := bedrock.Request(bedrock.Input{Path: "/v1/responses", Model: sonnet, Body: []byte(`{"model":"m","` + field + `":null,"input":"a"}`)})
 		require.NoError(t, err, field)
+	}
+}
+
+// TestReasoningComesBackAsItWas gives an answer's items back, as an agent does, and finds
+// Claude's reasoning as Bedrock said it, even if the client kept no more than the seal.
+func TestReasoningComesBackAsItWas(t *testing.T) {
+	const said = `[{"reasoningContent":{"reasoningText":{"text":"Rome?\n\"é\u00e9 \ud83d\ude00","signature":"EqQB/+="}}},` +
+		`{"reasoningContent":{"redactedContent":"AAAA"}},{"reasoningContent":{"reasoningText":{"text":"","signature":"c2ln"}}},` +
+		`{"text":"Let me look."},{"toolUse":{"toolUseId":"tooluse_a","name":"f","input":{"town":"Rome"}}}]`
+	asked := bedrock.Asked{Operation: bedrock.Converse, Form: bedrock.Responses, Model: "m"}
+	reply := bedrock.Answer(asked, 200, func(string) string { return "" },
+		[]byte(`{"output":{"message":{"role":"assistant","content":`+said+`}},"stopReason":"tool_use"}`), time.Time{}, "1")
+	require.NoError(t, reply.Err)
+	items := gjson.GetBytes(reply.Body, "output").Raw
+	for name, kept := range map[string]string{
+		"all":  items,
+		"seal": regexp.MustCompile(`"content":\[\{"type":"reasoning_text".*?\}\],`).ReplaceAllString(items, ""),
+	} {
+		call, err := bedrock.Request(bedrock.Input{Path: "/v1/responses", Model: sonnet, Body: []byte(
+			`{"model":"m","reasoning":{"effort":"low"},"tools":[{"type":"function","name":"f"}],"input":[{"role":"user","content":"a"},` +
+				kept[1:len(kept)-1] + `,{"type":"function_call_output","call_id":"tooluse_a","output":"21"}]}`)})
+		require.NoError(t, err, name)
+		assert.JSONEq(t, said, gjson.GetBytes(call.Body, "messages.1.content").Raw, name)
+		taken(t, call)
 	}
 }
 

@@ -52,6 +52,7 @@ type streamBlock struct {
 	order   int   // which block it is, counted from 0
 	call    int   // which call it is, counted from 0
 	said    bool
+	unseen  bool // reasoning that only has a seal
 	ignored bool
 }
 
@@ -66,6 +67,7 @@ type speaker interface {
 	stop(to []byte, end ending, called bool) []byte
 	end(to []byte, used *Usage) []byte
 	fail(to []byte, err error) []byte
+	held() int // bytes that are kept to be said again, besides those of open blocks
 }
 
 // NewStream makes a stream for one answer. The id is the request's, without a prefix.
@@ -103,6 +105,26 @@ func (s *Stream) Write(chunk []byte, end bool) []byte {
 		s.ended()
 	}
 	return s.out
+}
+
+// Abort ends the stream because whoever plays it can hold no more. What it gives is to be
+// sent in place of what the last Write gave.
+func (s *Stream) Abort(err *fault.Error) []byte {
+	if !s.over {
+		s.fail(err)
+	}
+	s.frames, s.reader, s.open, s.wrapped = frames{}, frameReader{}, nil, wrapped{}
+	return s.out
+}
+
+// Held is how many bytes the stream holds on to until the next Write: of a frame that has
+// not come whole, room that is used again, and what has to be said again at the end.
+func (s *Stream) Held() int64 {
+	n := cap(s.frames.held) + cap(s.reader.payload) + cap(s.out) + cap(s.wrapped.held) + s.speaker.held()
+	for i := range s.open {
+		n += cap(s.open[i].text) + cap(s.open[i].seal)
+	}
+	return int64(n)
 }
 
 // Failed says that an error event was written.

@@ -22,11 +22,11 @@ func (s *Stream) blockStart(doc gjson.Result) *fault.Error {
 		return failure
 	}
 	source := doc.Get("contentBlockIndex").Int()
-	if b := s.find(source); b != nil && b.kind == callBlock && b.id == id {
+	if b := s.find(source); b != nil && b.id == id {
 		return nil // the same one, said twice
 	}
 	if s.asked.JSON {
-		return s.openWrapped(source)
+		return s.openWrapped(source, id)
 	}
 	if s.asked.Form == Completions {
 		return uncarriable("toolUse")
@@ -83,7 +83,7 @@ func (s *Stream) sayText(kind blockKind, source int64, v gjson.Result) *fault.Er
 		return nil
 	}
 	b := s.find(source)
-	if b == nil || b.kind != kind {
+	if b == nil || b.kind != kind || b.unseen {
 		if failure := s.openBlock(streamBlock{answerPart: answerPart{kind: kind}, source: source}); failure != nil {
 			return failure
 		}
@@ -100,7 +100,7 @@ func (s *Stream) reason(source int64, v gjson.Result) *fault.Error {
 	}
 	signature, signed := inner(v.Get("signature"))
 	sealed, isSealed := inner(v.Get("redactedContent"))
-	if s.asked.Form != Chat || signature == "" && sealed == "" {
+	if s.asked.Form == Completions || signature == "" && sealed == "" {
 		return nil
 	}
 	kind := sealedBlock
@@ -109,7 +109,7 @@ func (s *Stream) reason(source int64, v gjson.Result) *fault.Error {
 	}
 	b := s.find(source)
 	if b == nil || b.kind != kind || isSealed {
-		if failure := s.openBlock(streamBlock{answerPart: answerPart{kind: kind}, source: source}); failure != nil {
+		if failure := s.openBlock(streamBlock{answerPart: answerPart{kind: kind}, source: source, unseen: true}); failure != nil {
 			return failure
 		}
 		b = s.find(source)

@@ -3,12 +3,15 @@ package bedrock
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
+	"io"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/tidwall/gjson"
@@ -168,8 +171,8 @@ func BenchmarkStreamChunk(b *testing.B) {
 	}
 }
 
-// FuzzFrames: whatever the pieces, the same frames come out, or the same error; and
-// what comes out is what stood there.
+// FuzzFrames: whatever the pieces, the same frames come out, or the same error; what
+// comes out is what stood there, and is what AWS's own decoder reads off the whole.
 func FuzzFrames(f *testing.F) {
 	whole := eventOf(f, "messageStop", `{"stopReason":"end_turn"}`)
 	f.Add(whole, 3)
@@ -196,6 +199,7 @@ func FuzzFrames(f *testing.F) {
 			}
 			return got, count, nil, s.unfinished()
 		}
+		sameAsAWS(t, all)
 		got, count, err, left := cut(len(all) + 1)
 		require.True(t, bytes.HasPrefix(all, got))
 		require.Equal(t, err == nil && !left, len(got) == len(all))
@@ -205,6 +209,34 @@ func FuzzFrames(f *testing.F) {
 		require.Equal(t, err, err2)
 		require.Equal(t, left, left2)
 	})
+}
+
+// sameAsAWS reads all of it both ways: message for message the same, and then both have an
+// end or both a mistake. Only a frame larger than any of Bedrock's is refused here alone.
+func sameAsAWS(t *testing.T, all []byte) {
+	t.Helper()
+	s, reader := &frames{}, &frameReader{}
+	s.add(all)
+	theirs, rest := eventstream.NewDecoder(), bytes.NewReader(all)
+	for {
+		frame, err := s.next()
+		if errors.Is(err, errFrameLength) && len(all) >= 4 && binary.BigEndian.Uint32(s.held[s.read:]) > mostFrame {
+			return
+		}
+		var ours event
+		if err == nil && frame != nil {
+			ours, err = reader.read(frame)
+		}
+		message, failure := theirs.Decode(rest, nil)
+		if err != nil || frame == nil {
+			require.Error(t, failure, "ours is %v", err)
+			require.Equal(t, err == nil && !s.unfinished(), failure == io.EOF) //nolint:errorlint // at a clean end it is bare
+			return
+		}
+		require.NoError(t, failure)
+		require.True(t, bytes.Equal(message.Payload, ours.payload))
+		require.Equal(t, frameHeader(message, ":message-type"), ours.kind)
+	}
 }
 
 func abs(n int) int { return max(n, -max(n, -1<<62)) }

@@ -105,6 +105,8 @@ func (c *chunkSpeaker) fail(to []byte, err error) []byte {
 	return append(to, "\n\n"...)
 }
 
+func (*chunkSpeaker) held() int { return 0 }
+
 // delta begins a chunk of chat, up to the delta's first member.
 func (c *chunkSpeaker) delta(to []byte) []byte {
 	return append(append(to, c.head...), `,"choices":[{"index":0,"delta":{`...)

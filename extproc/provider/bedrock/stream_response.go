@@ -16,6 +16,7 @@ type responseSpeaker struct {
 
 	sequence int64
 	items    [][]byte // finished items, by their order
+	kept     int      // bytes of them
 	late     *streamBlock
 	state    responseState
 }
@@ -33,7 +34,7 @@ func (r *responseSpeaker) open(to []byte, b *streamBlock) []byte {
 	to = appendInt(append(r.event(to, "response.output_item.added"), `,"output_index":`...), int64(b.order))
 	to = r.appendItem(append(to, `,"item":`...), b.order, b.answerPart, "in_progress")
 	to = endEvent(to)
-	if b.kind == callBlock {
+	if b.kind == callBlock || b.unseen {
 		return to
 	}
 	to = r.place(r.event(to, "response.content_part.added"), b)
@@ -79,18 +80,8 @@ func (r *responseSpeaker) flush(to []byte, status string) []byte {
 		return to
 	}
 	r.late = nil
-	to = r.place(r.event(to, said(b.kind)+".done"), b)
-	if b.kind == callBlock {
-		to = append(append(to, `,"name":`...), b.name...)
-		to = append(append(append(to, `,"arguments":"`...), b.text...), '"')
-		to = endEvent(to)
-	} else {
-		to = append(append(append(to, `,"text":"`...), b.text...), '"')
-		if b.kind == textBlock {
-			to = append(to, `,"logprobs":[]`...)
-		}
-		to = r.place(r.event(endEvent(to), "response.content_part.done"), b)
-		to = endEvent(appendPart(append(to, `,"part":`...), b.kind, b.text))
+	if !b.unseen {
+		to = r.saidAll(to, b)
 	}
 	to = appendInt(append(r.event(to, "response.output_item.done"), `,"output_index":`...), int64(b.order))
 	to = append(to, `,"item":`...)
@@ -100,12 +91,29 @@ func (r *responseSpeaker) flush(to []byte, status string) []byte {
 	return endEvent(to)
 }
 
+// saidAll says once more, whole, what a block said.
+func (r *responseSpeaker) saidAll(to []byte, b *streamBlock) []byte {
+	to = r.place(r.event(to, said(b.kind)+".done"), b)
+	if b.kind == callBlock {
+		to = append(append(to, `,"name":`...), b.name...)
+		to = append(append(append(to, `,"arguments":"`...), b.text...), '"')
+		return endEvent(to)
+	}
+	to = append(append(append(to, `,"text":"`...), b.text...), '"')
+	if b.kind == textBlock {
+		to = append(to, `,"logprobs":[]`...)
+	}
+	to = r.place(r.event(endEvent(to), "response.content_part.done"), b)
+	return endEvent(appendPart(append(to, `,"part":`...), b.kind, b.text))
+}
+
 func (r *responseSpeaker) keep(b *streamBlock, item []byte) {
 	for len(r.items) <= b.order {
 		r.items = append(r.items, nil)
 	}
 	r.items[b.order] = item
-	r.state.reasoned = r.state.reasoned || b.kind == reasoningBlock
+	r.kept += len(item)
+	r.state.reasoned = r.state.reasoned || b.reasons()
 }
 
 func (r *responseSpeaker) stop(to []byte, end ending, _ bool) []byte {
@@ -134,6 +142,13 @@ func (r *responseSpeaker) fail(to []byte, err error) []byte {
 		to = append(to, inside.Get(name).Raw...)
 	}
 	return endEvent(append(append(to, `,"error":`...), inside.Raw...))
+}
+
+func (r *responseSpeaker) held() int {
+	if r.late != nil {
+		return r.kept + cap(r.late.text) + cap(r.late.seal)
+	}
+	return r.kept
 }
 
 // event begins an event, up to the members that are its own.

@@ -16,8 +16,8 @@ type wrapped struct {
 }
 
 // openWrapped begins the text that a call's input is. Only the first call counts.
-func (s *Stream) openWrapped(source int64) *fault.Error {
-	b := streamBlock{answerPart: answerPart{kind: textBlock}, source: source, ignored: s.wrapped.found}
+func (s *Stream) openWrapped(source int64, id string) *fault.Error {
+	b := streamBlock{answerPart: answerPart{kind: textBlock, id: id}, source: source, ignored: s.wrapped.found}
 	s.wrapped = wrapped{found: true}
 	return s.openBlock(b)
 }

@@ -177,12 +177,8 @@ func TestPlainAnswersThatAreOdd(t *testing.T) {
 
 	tool := `"tools":[{"type":"function","function":{"name":"search"}}],"tool_choice":"required"`
 	r, text = h.ask(t, said("haiku", "fake:bad-tool", tool))
-	t.Log(r.StatusCode, text)
-	if r.StatusCode == http.StatusOK {
-		assert.Contains(t, gjson.Get(text, "choices.0.message.tool_calls.0.function.arguments").String(), `{\"tools\": [`, "it is the model's own, and the client's to judge")
-	} else {
-		assert.Equal(t, 502, r.StatusCode)
-	}
+	require.Equal(t, 200, r.StatusCode, text)
+	assert.Equal(t, `{"tools": [`, gjson.Get(text, "choices.0.message.tool_calls.0.function.arguments").String(), "it is the model's own, and the client's to judge")
 
 	r, text = h.ask(t, said("haiku", "fake:cached", ""))
 	require.Equal(t, 200, r.StatusCode, text)
@@ -192,8 +188,8 @@ func TestPlainAnswersThatAreOdd(t *testing.T) {
 	r, text = h.ask(t, said("haiku", "fake:big", ""))
 	require.Equal(t, 200, r.StatusCode)
 	assert.Greater(t, len(gjson.Get(text, "choices.0.message.content").String()), 5<<20-1)
-	size := 1 << 20
-	if gate.RaceDetector { // two hundred thousand events take it longer than a client waits
+	size := 1 << 18
+	if gate.RaceDetector { // fifty thousand events take it longer than a client waits
 		size = 1 << 16
 	}
 	h.bedrock.ForText("long", fake.Behavior{Size: size, Together: true})

@@ -144,6 +144,8 @@ func TestTokensAreExact(t *testing.T) {
 		assert.Equal(t, "chat", got.Get("endpoint").String(), id)
 		assert.NotEmpty(t, got.Get("cost_usd").String(), id)
 	}
+	assert.EqualValues(t, 30, seen("tokens-cached").Get("tokens.cached").Int())
+	assert.EqualValues(t, 12, seen("tokens-cached").Get("tokens.written").Int())
 	require.Eventually(t, func() bool { return seen("tokens-failed").Get("status").Exists() }, 10*time.Second, 50*time.Millisecond)
 	assert.Equal(t, "provider", seen("tokens-failed").Get("blame").String())
 }
