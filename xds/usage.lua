@@ -8,29 +8,51 @@ collectgarbage("setpause", 400)
 local KEEP = 8192     -- bytes of an answer's end that are looked at
 local LONGEST = 2048  -- a usage object that is longer is none
 local LINE = 16384    -- a line of a stream that is longer holds none
+local TRIED = 4       -- so many of the last usage objects are looked at
 
 local find, sub, gsub, match, concat = string.find, string.sub, string.gsub, string.match, table.concat
 
--- note keeps the last usage object of a text. Each byte is looked at a few times at
--- most, whatever the text is.
-local function note(handle, text)
-  local at, last = 1, nil
+-- outside says that what ends right before a place in an answer, or in a line of one,
+-- stands where a provider says what it used: not in a list, and in no object but the
+-- answer, or the event that holds it. What a client made up and a provider repeats (a
+-- tool, a schema) stands deeper.
+local function outside(text, at, stream)
+  local stop = stream and find(text, "\n", at, true)
+  local rest = gsub(gsub(sub(text, at, stop or -1), '\\.', ''), '"[^"]*"', '')
+  if find(rest, '"', 1, true) then return false end
+  local _, opened = gsub(rest, '{', '')
+  local _, closed = gsub(rest, '}', '')
+  local _, lists = gsub(rest, '%[', '')
+  local _, ended = gsub(rest, '%]', '')
+  return lists == ended and (closed - opened == 1 or stream and closed - opened == 2)
+end
+
+-- note keeps the last usage object of a text that stands where a provider puts it. Each
+-- byte is looked at a few times at most, whatever the text is.
+local function note(handle, text, stream)
+  local at, all, n = 1, {}, 0
   while true do
     local from, to = find(text, '"usage"', at, true)
     if not from then break end
     local object = match(text, '^%s*:%s*(){', to + 1)
-    if object then last = object end
+    if object then
+      n = n + 1
+      all[n % TRIED] = object
+    end
     at = to + 1
   end
-  if not last then return end
-  local usage = match(sub(text, last, last + LONGEST - 1), '^%b{}')
-  if usage and not find(usage, '[^%s -~]') then
-    handle:streamInfo():dynamicMetadata():set("postern.usage", "raw", usage)
+  for i = n, math.max(1, n - TRIED + 1), -1 do
+    local begin = all[i % TRIED]
+    local usage = match(sub(text, begin, begin + LONGEST - 1), '^%b{}')
+    if usage and not find(usage, '[^%s -~]') and outside(text, begin + #usage, stream) then
+      handle:streamInfo():dynamicMetadata():set("postern.usage", "raw", usage)
+      return
+    end
   end
 end
 
 -- tail keeps the end of an answer that goes by.
-local function tail(handle)
+local function tail(handle, stream)
   local text, pieces, n, size = nil, nil, 0, 0
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
@@ -56,7 +78,7 @@ local function tail(handle)
   end
   if not text then return end
   if n > 0 then text = concat(pieces, "", 1, n) end
-  note(handle, text)
+  note(handle, text, stream)
 end
 
 -- used says that a line of a stream tells the tokens. A list never does, see open.
@@ -105,7 +127,7 @@ local function strip(handle)
         else
           blank = false
           if used(line) then
-            note(handle, line)
+            note(handle, line, true)
             if extra(line) then keep, blank = false, true end
           end
         end
@@ -117,7 +139,7 @@ local function strip(handle)
       end
       held = sub(text, at)
       local all = held ~= "" and not inside and #held <= LINE and whole(held)
-      if all and used(held) then note(handle, held) end
+      if all and used(held) then note(handle, held, true) end
       if held ~= "" and (inside or not open(held, blank) or all and not (used(held) and extra(held))) then
         n, inside = n + 1, true
         out[n] = held
@@ -145,5 +167,5 @@ function envoy_on_response(handle)
       return strip(handle)
     end
   end
-  tail(handle)
+  tail(handle, stream)
 end

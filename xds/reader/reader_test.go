@@ -143,6 +143,10 @@ func TestTheEndOfAnAnswer(t *testing.T) {
 		"with spaces":           {"{\"usage\" \t\r\n:\n " + object + "}", object},
 		"the last one":          {`{"a":{"usage":{"x":1}},"usage":` + object + `}`, object},
 		"null":                  {`{"usage":null}`, ""},
+		"deeper":                {`{"tools":[{"parameters":{"properties":{"usage":{"input_tokens":0}}}}],"usage":null}`, ""},
+		"in a list":             {`{"a":[{"usage":{"input_tokens":0}}]}`, ""},
+		"deeper, behind it":     {`{"usage":` + object + `,"tools":[{"usage":{"input_tokens":0}}],"x":"}]\\\"{"}`, object},
+		"deeper, many times":    {`{"usage":` + object + `,"tools":[` + strings.Repeat(`{"usage":{}},`, 3) + `0]}`, object},
 		"nothing":               {``, ""},
 		"no object":             {`{"usage":[1]}`, ""},
 		"not closed":            {`{"usage":{"a":1`, ""},
@@ -154,7 +158,7 @@ func TestTheEndOfAnAnswer(t *testing.T) {
 		"deep":                  {`{"usage":` + deep + strings.Repeat("}", 1000) + `}`, deep + strings.Repeat("}", 1000)},
 		"too deep":              {`{"usage":` + strings.Repeat("{", 2000) + strings.Repeat("}", 2000), ""},
 		"too long":              {`{"usage":{"a":"` + strings.Repeat("x", 3000) + `"}}`, ""},
-		"behind a lot":          {strings.Repeat("x", 100_000) + `"usage":` + object, object},
+		"behind a lot":          {strings.Repeat("x", 100_000) + `"usage":` + object + "}", object},
 		"before a little":       {`{"usage":` + object + `,"b":"` + strings.Repeat("x", 8000-len(object)) + `"}`, object},
 		"before a lot":          {`{"usage":` + object + `,"b":"` + strings.Repeat("x", 100_000) + `"}`, ""},
 		"a hundred thousand":    {strings.Repeat(`"usage":{`, 100_000), ""},
@@ -169,6 +173,25 @@ func TestTheEndOfAnAnswer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// In a stream the usage of a response stands in the event that holds it.
+func TestWhereAnEventHasItsUsage(t *testing.T) {
+	p := play(t)
+	random := rand.New(rand.NewPCG(5, 6))
+	for _, test := range []struct{ text, want string }{
+		{"event: x\ndata: {\"response\":{\"usage\":" + object + "}}\n\n", object},
+		{"data: {\"usage\":" + object + "}\n\ndata: [DONE]\n\n", object},
+		{"data: {\"response\":{\"usage\":" + object + "}}\n\ndata: {\"response\":{\"tools\":[{\"usage\":{}}]}}\n\n", object},
+		{"data: {\"response\":{\"text\":{\"usage\":{\"input_tokens\":0}},\"usage\":null}}\n\n", ""},
+	} {
+		for range 20 {
+			_, usage, _ := p.pass(t, answer{stream: true, pieces: cut([]byte(test.text), random)})
+			require.Equal(t, test.want, usage, test.text)
+		}
+	}
+	_, usage, _ := p.pass(t, answer{pieces: cut([]byte(`{"response":{"usage":`+object+`}}`), random)})
+	require.Empty(t, usage, "a plain answer is the object itself")
 }
 
 var (

@@ -73,6 +73,17 @@ var oddAnswers = []struct {
 	{name: "in the content, behind the true one", how: fake.Behavior{
 		Body: []byte(`{"usage":{"prompt_tokens":7,"completion_tokens":9},"choices":[{"message":{"content":"\"usage\":{\"prompt_tokens\":1000000,\"completion_tokens\":1}"}}]}`),
 	}, want: tokens{7, 9}},
+	{name: "in a tool that is repeated, and no other", how: fake.Behavior{Body: chatWith(`"x"`, `null,"tools":[{"parameters":{"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}}]`)}, want: tokens{guessed, guessed}},
+	{name: "in a tool behind the true one", how: fake.Behavior{
+		Body: chatWith(`"x"`, `{"prompt_tokens":7,"completion_tokens":9},"tools":[{"parameters":{"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}}],"text":"}]{\\\""`),
+	}, want: tokens{7, 9}},
+	{name: "in an event of a response", how: fake.Behavior{Header: eventStream, Body: []byte(
+		"event: response.created\ndata: {\"response\":{\"tools\":[{\"parameters\":{\"usage\":{\"input_tokens\":0}}}],\"usage\":null}}\n\n" +
+			"event: response.completed\ndata: {\"response\":{\"usage\":{\"input_tokens\":7,\"output_tokens\":9},\"tools\":[{\"parameters\":{\"usage\":{\"input_tokens\":0}}}]}}\n\n"),
+	}, stream: true, want: tokens{7, 9}},
+	{name: "in a tool of an event", how: fake.Behavior{Header: eventStream, Body: []byte(
+		"event: response.created\ndata: {\"response\":{\"text\":{\"usage\":{\"input_tokens\":0,\"output_tokens\":0}},\"usage\":null}}\n\n"),
+	}, stream: true, want: tokens{guessed, guessed}},
 	{name: "at the beginning of 5 MB", how: fake.Behavior{
 		Body: []byte(`{"usage":{"prompt_tokens":7,"completion_tokens":9},"x":"` + strings.Repeat("y", 5<<20) + `"}`),
 	}, want: tokens{guessed, guessed}},

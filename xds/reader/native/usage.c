@@ -22,6 +22,7 @@ enum {
   ENDS = 2 * KEEP,  /* and at most */
   LONGEST = 2048,   /* a usage object that is longer is none */
   LINE = 16384,     /* a line of a stream that is longer holds none */
+  TRIED = 4,        /* so many of the last usage objects are looked at */
   FEW = 16,         /* slices of a body that need no memory of their own */
 };
 
@@ -73,33 +74,63 @@ static const text USAGE = {"\"usage\"", 7};
 static const text CHOICES = {"\"choices\"", 9};
 static const text DATA = {"data:", 5};
 
-/* last_usage is where the last usage object begins; or NULL. */
-static const char *last_usage(text in) {
-  const char *last = NULL;
-  for (const char *at; (at = find(in, USAGE)) != NULL;) {
-    in = rest(in, at + USAGE.size);
-    const char *begin = object(in);
-    if (begin) last = begin;
+/* next_usage is where the next usage object of a text begins, and leaves what follows its
+ * name; or NULL. */
+static const char *next_usage(text *in) {
+  for (const char *at; (at = find(*in, USAGE)) != NULL;) {
+    *in = rest(*in, at + USAGE.size);
+    const char *begin = object(*in);
+    if (begin) return begin;
   }
-  return last;
+  return NULL;
 }
 
-/* note keeps the last usage object of a text. */
-static void note(void *envoy, text in) {
-  const char *begin = last_usage(in);
-  if (!begin) return;
-  text t = rest(in, begin);
+/* closed is how long the object is that a text begins with; 0 if it is too long, does not
+ * end, or holds what no usage object does. */
+static size_t closed(text t) {
   if (t.size > LONGEST) t.size = LONGEST;
   size_t depth = 0;
   for (size_t i = 0; i < t.size; i++) {
     char c = t.at[i];
-    if (!is_space(c) && (c < ' ' || c > '~')) return;
+    if (!is_space(c) && (c < ' ' || c > '~')) return 0;
     if (c == '{') depth++;
-    if (c == '}' && --depth == 0) { /* the first is a '{' */
-      t.size = i + 1;
-      envoy_dynamic_module_callback_http_set_dynamic_metadata_string(envoy, WORD("postern.usage"), WORD("raw"), t);
-      return;
-    }
+    if (c == '}' && --depth == 0) return i + 1; /* the first is a '{' */
+  }
+  return 0;
+}
+
+/* level is in how many objects something stands that is followed by the rest of an answer,
+ * or of a line; 0 if it stands in a list. What a client made up and a provider repeats (a
+ * tool, a schema) stands deeper than what the provider says of the answer. */
+static long level(text in, bool line) {
+  long objects = 0, lists = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < in.size && !(line && in.at[i] == '\n'); i++) {
+    char c = in.at[i];
+    if (quoted && c == '\\') i++;
+    else if (c == '"') quoted = !quoted;
+    else if (quoted) continue;
+    else if (c == '{') objects--;
+    else if (c == '}') objects++;
+    else if (c == '[') lists--;
+    else if (c == ']') lists++;
+  }
+  return quoted || lists != 0 ? 0 : objects;
+}
+
+/* note keeps the last usage object of a text that stands where a provider puts it. */
+static void note(void *envoy, text in, bool stream) {
+  const char *all[TRIED], *begin;
+  size_t n = 0;
+  for (text t = in; (begin = next_usage(&t)) != NULL; n++) all[n % TRIED] = begin;
+  for (size_t i = 1; i <= n && i <= TRIED; i++) {
+    text t = rest(in, all[(n - i) % TRIED]);
+    t.size = closed(t);
+    if (t.size == 0) continue;
+    long open = level(rest(in, t.at + t.size), stream);
+    if (open != 1 && !(stream && open == 2)) continue; /* of a stream, an event may hold the answer */
+    envoy_dynamic_module_callback_http_set_dynamic_metadata_string(envoy, WORD("postern.usage"), WORD("raw"), t);
+    return;
   }
 }
 
@@ -110,6 +141,7 @@ typedef struct {
   char *kept;    /* TAIL: the end that went by; STRIP: a line that has not ended */
   size_t size;   /* of what is kept */
   size_t room;   /* at kept */
+  bool stream;
   bool blank;    /* STRIP: the event's end goes with the line before */
   bool inside;   /* STRIP: the line's beginning went by */
 } answer;
@@ -193,7 +225,7 @@ static void flush(answer *a, pass *p) {
 static bool is_object(text line) { return begins(line, DATA) && !after(rest(line, line.at + DATA.size), '['); }
 
 /* used says that a line tells the tokens. */
-static bool used(text line) { return is_object(line) && last_usage(line) != NULL; }
+static bool used(text line) { return is_object(line) && next_usage(&line) != NULL; }
 
 /* extra says that a line is the chunk that a stream has only because usage was asked: one
  * with no choices. */
@@ -221,7 +253,7 @@ static bool stays(answer *a, void *envoy, text line) {
   a->blank = false;
   if (blank && (equal(line, WORD("\n")) || equal(line, WORD("\r\n")))) return false; /* the end of the event */
   if (line.size > LINE || !used(line)) return true;
-  note(envoy, line);
+  note(envoy, line, true);
   a->blank = extra(line);
   return !a->blank;
 }
@@ -334,6 +366,7 @@ HOOK int envoy_dynamic_module_on_http_filter_response_headers(void *envoy, const
   if (header(envoy, WORD("content-encoding"), &value)) return GO_ON;
   bool taken = false;
   a->way = TAIL;
+  a->stream = stream;
   if (stream && envoy_dynamic_module_callback_http_get_metadata_bool(envoy, DYNAMIC, WORD("postern.request"),
                                                                      WORD("strip"), &taken) && taken) {
     a->way = STRIP;
@@ -372,7 +405,7 @@ HOOK int envoy_dynamic_module_on_http_filter_response_body(void *envoy, const vo
   if (count > 0 && !envoy_dynamic_module_callback_http_get_body_chunks(envoy, RECEIVED_RESPONSE, slices)) count = 0;
   body(envoy, a, slices, count, end);
   if (slices != few) free(slices);
-  if (end && a->way == TAIL) note(envoy, (text){a->kept, a->size});
+  if (end && a->way == TAIL) note(envoy, (text){a->kept, a->size}, a->stream);
   return GO_ON;
 }
 
@@ -380,7 +413,7 @@ HOOK int envoy_dynamic_module_on_http_filter_response_trailers(void *envoy, cons
   answer *a = (answer *)filter;
   if (!a || a->size == 0) return GO_ON;
   text t = {a->kept, a->size};
-  if (a->way == TAIL) note(envoy, t);
+  if (a->way == TAIL) note(envoy, t, a->stream);
   if (a->way == STRIP) envoy_dynamic_module_callback_http_append_body(envoy, BUFFERED_RESPONSE, t);
   a->size = 0;
   return GO_ON;
