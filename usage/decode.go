@@ -54,7 +54,7 @@ func (d *Decoder) request(e *entry, m *memos, r *Request) {
 	r.Duration = e.duration()
 	r.BytesIn = size(e.in)
 	r.BytesOut = size(e.out)
-	r.Config = m.name(firstOf(e.config, e.tagConfig), maxID)
+	r.Config = m.name(e.config, maxID)
 	r.Stream = isStream(e.media)
 	r.Route, r.Entry = strings.CutPrefix(m.name(e.route, maxName), modelRoute)
 	e.metadata(m, r)
@@ -106,12 +106,10 @@ func (e *entry) metadata(m *memos, r *Request) {
 	r.Key = m.name(e.key, maxName)
 	r.User = m.name(e.user, maxName)
 	r.Tier = m.name(e.tier, maxName)
-	r.Asked = m.name(firstOf(e.asked, e.tagModel), maxName)
-	switch lane := Lane(m.name(firstOf(e.askedLane, e.lane), maxName)); lane {
-	case Native, Found, Understood:
-		r.Lane = lane
+	r.Asked = m.name(e.asked, maxName)
+	if string(e.askedLane) == string(Found) {
+		r.Lane = Found
 	}
-	r.Answered = m.name(e.said.model.word(), maxName)
 	r.found = e.said.found()
 }
 

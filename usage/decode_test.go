@@ -28,7 +28,7 @@ func TestARequestIsReadWhole(t *testing.T) {
 	assert.Equal(t, Request{
 		ID: "id-1", Time: begun, Tenant: "acme", Key: "k1", User: "ada", Tier: "gold",
 		Route: "gpt-4o-mini", Entry: true, Lane: Native, Endpoint: Chat,
-		Asked: "gpt-4o-mini", Provider: "openai", Model: "gpt-4o-mini", Answered: "gpt-4o-mini-2024-07-18",
+		Asked: "gpt-4o-mini", Provider: "openai", Model: "gpt-4o-mini",
 		Status: 200, Details: viaUpstream, Blame: Nobody, Tried: 1,
 		FirstByte: 300 * time.Millisecond, Duration: 1200 * time.Millisecond, BytesIn: 4000, BytesOut: 800,
 		Tokens: Tokens{Input: exact(1000), Output: exact(100), Cached: exact(400), Reasoning: exact(0)},
@@ -52,6 +52,8 @@ func TestTokens(t *testing.T) {
 			e.Response = nil
 			e.Request.RequestBodyBytes = 0
 		}}, Tokens{Input: estimated(1), Output: estimated(1)}},
+		"pictures": {[]func(*data.HTTPAccessLogEntry){noUsage, func(e *data.HTTPAccessLogEntry) { e.Request.RequestBodyBytes = 10 << 20 }},
+			Tokens{Input: estimated(200_000), Output: estimated(200)}},
 		"embedding":             {[]func(*data.HTTPAccessLogEntry){embedding, usageIs(t, map[string]any{"input": 7, "total": 7})}, Tokens{Input: exact(7), Output: exact(0)}},
 		"embedding, total only": {[]func(*data.HTTPAccessLogEntry){embedding, usageIs(t, map[string]any{"total": 7})}, Tokens{Input: exact(7), Output: exact(0)}},
 		"embedding, silent":     {[]func(*data.HTTPAccessLogEntry){embedding, noUsage}, Tokens{Input: estimated(1000), Output: exact(0)}},
@@ -289,13 +291,12 @@ func TestHostileTextsAreCleaned(t *testing.T) {
 		e.Request.UserAgent = evil
 		for _, s := range e.GetCommonProperties().GetMetadata().GetFilterMetadata() {
 			s.Fields["model"] = structpb.NewStringValue(evil)
-			s.Fields["lane"] = structpb.NewStringValue(evil)
 			s.Fields["jwt"] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
 				"tenant": structpb.NewStringValue(evil), "jti": structpb.NewStringValue(evil), "sub": structpb.NewNumberValue(1), "tier": structpb.NewNullValue(),
 			}})
 		}
 	}))
-	for _, text := range []string{r.ID, r.Details, r.Route, r.Config, r.Tenant, r.Key, r.Asked, r.Provider, r.Model, r.Answered} {
+	for _, text := range []string{r.ID, r.Details, r.Route, r.Config, r.Tenant, r.Key, r.Asked, r.Provider, r.Model} {
 		require.True(t, plain(text), "%q", text)
 		assert.LessOrEqual(t, len(text), maxName)
 		assert.Contains(t, text, "a?[31m??b??x")

@@ -49,7 +49,7 @@ func requestEntry(t testing.TB, id string, change ...func(*data.HTTPAccessLogEnt
 				}}),
 				MetadataRequest: fieldsOf(t, map[string]any{"model": "gpt-4o-mini"}),
 				MetadataUsage: fieldsOf(t, map[string]any{
-					"input": 1000, "output": 100, "total": 1100, "cached": 400, "reasoning": 0, "model": "gpt-4o-mini-2024-07-18",
+					"input": 1000, "output": 100, "total": 1100, "cached": 400, "reasoning": 0,
 				}),
 			}},
 		},
@@ -178,11 +178,10 @@ func (d *Decoder) Attempt(whole *data.HTTPAccessLogEntry) Attempt {
 func entryOf(e *data.HTTPAccessLogEntry) entry {
 	c, request, response := e.GetCommonProperties(), e.GetRequest(), e.GetResponse()
 	at := c.GetUpstreamRemoteAddress().GetSocketAddress()
-	headers, tags := response.GetResponseHeaders(), c.GetCustomTags()
+	headers := response.GetResponseHeaders()
 	to := entry{
 		kind: c.GetAccessLogType(), flags: c.GetResponseFlags(), attempts: uint64(c.GetUpstreamRequestAttemptCount()),
-		sink: at.GetAddress() == wire.SinkAddress && at.GetPortValue() == wire.SinkPort,
-		lane: []byte(tags["lane"]), tagModel: []byte(tags["model"]), tagConfig: []byte(tags["config"]),
+		sink:  at.GetAddress() == wire.SinkAddress && at.GetPortValue() == wire.SinkPort,
 		total: c.GetDuration() != nil, upstream: c.GetTimeToLastUpstreamRxByte() != nil,
 		id: []byte(request.GetRequestId()), stream: []byte(c.GetStreamId()),
 		path: []byte(request.GetPath()), original: []byte(request.GetOriginalPath()),

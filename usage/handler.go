@@ -96,7 +96,7 @@ type requestView struct {
 	Endpoint  Endpoint      `json:"endpoint"`
 	Model     string        `json:"model"`
 	Provider  string        `json:"provider,omitempty"`
-	Answered  string        `json:"provider_model,omitempty"`
+	AskedAs   string        `json:"provider_model,omitempty"` // the model as the provider was asked for it
 	Status    int           `json:"status"`
 	Refused   Reason        `json:"refused,omitempty"`
 	Blame     Blame         `json:"blame"`
@@ -136,7 +136,7 @@ type tokensView struct {
 func (r *Request) view() requestView {
 	v := requestView{
 		Object: "usage.request", ID: r.ID, Time: r.Time, Endpoint: r.Endpoint,
-		Model: r.Asked, Provider: r.Provider, Answered: first(r.Answered, r.Model),
+		Model: r.Asked, Provider: r.Provider, AskedAs: r.Model,
 		Status: r.Status, Refused: r.Reason, Blame: r.Blame, Aborted: r.Aborted,
 		FirstByte: r.FirstByte.Seconds(), Duration: r.Duration.Seconds(), BytesIn: r.BytesIn, BytesOut: r.BytesOut,
 		Tokens: tokensView{

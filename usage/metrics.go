@@ -289,6 +289,7 @@ func (m *Metrics) money(r *Request, o *outcome, h *handles) {
 		}
 	}
 	switch source := r.Cost.source(); {
+	case !r.Cost.Known && !r.Endpoint.Metered(): // nobody asked what it costs
 	case !r.Cost.Known:
 		counting(&h.costUnknown, m.costUnknown, o.route, o.provider, o.model).Inc()
 	case r.Cost.Amount > 0:

@@ -107,6 +107,17 @@ postern_config_timestamp_seconds 200
 	assert.Equal(t, 4, testutil.CollectAndCount(m, "gen_ai_client_operation_duration_seconds"))
 }
 
+// What is passed is charged by other things than tokens: no price is missing.
+func TestWhatIsPassedHasNoPriceToMiss(t *testing.T) {
+	m := NewMetrics(MetricsSettings{})
+	r := consumed(t, noUsage, func(e *data.HTTPAccessLogEntry) {
+		e.CommonProperties.RouteName, e.Request.Path = "pass/openai", "/v1/files"
+	})
+	m.Consume(r)
+	assert.False(t, r.Cost.Known)
+	assert.Zero(t, testutil.CollectAndCount(m, "postern_cost_unknown_requests_total"))
+}
+
 func TestTenantsAreOptIn(t *testing.T) {
 	m := NewMetrics(MetricsSettings{})
 	m.Consume(consumed(t))

@@ -37,7 +37,7 @@ func TestAKeySeesItsOwnRequest(t *testing.T) {
 	require.Equal(t, 200, status)
 	assert.Equal(t, map[string]any{
 		"object": "usage.request", "id": "id/1", "time": "2026-08-21T12:00:00Z", "endpoint": "chat",
-		"model": "gpt-4o-mini", "provider": "openai", "provider_model": "gpt-4o-mini-2024-07-18",
+		"model": "gpt-4o-mini", "provider": "openai", "provider_model": "gpt-4o-mini",
 		"status": 200., "blame": "none", "aborted": false, "first_byte_seconds": 0.3, "duration_seconds": 1.2,
 		"bytes_in": 4000., "bytes_out": 800., "cost_usd": "0.00018", "cost_estimated": false, "config": "abcdef012345",
 		"tokens":   map[string]any{"input": 1000., "output": 100., "cached": 400., "written": nil, "reasoning": 0., "estimated": false},

@@ -199,6 +199,8 @@ func (to *said) readField(s *scan) {
 		to.total = v
 	case recordCached:
 		to.cached = v
+	case recordWritten:
+		to.written = v
 	case recordReasoning:
 		to.reasoning = v
 	case recordFailed:

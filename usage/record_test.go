@@ -72,7 +72,7 @@ func record(of *data.HTTPAccessLogEntry) []byte {
 	r.value(recordSaid, e.said.raw)
 	for field, v := range map[protowire.Number]value{
 		recordInput: e.said.input, recordOutput: e.said.output, recordTotal: e.said.total,
-		recordCached: e.said.cached, recordReasoning: e.said.reasoning, recordFailed: e.said.failed,
+		recordCached: e.said.cached, recordWritten: e.said.written, recordReasoning: e.said.reasoning, recordFailed: e.said.failed,
 	} {
 		r.value(field, v)
 	}
@@ -97,10 +97,7 @@ func bitsOf(f *data.ResponseFlags) (set uint64) {
 func TestARecordIsAnEntry(t *testing.T) {
 	d := decoder(t)
 	for name, change := range map[string]func(*data.HTTPAccessLogEntry){
-		"full": func(e *data.HTTPAccessLogEntry) {
-			full(e)
-			e.CommonProperties.CustomTags = nil // the module writes none
-		},
+		"full":   full,
 		"usual":  func(*data.HTTPAccessLogEntry) {},
 		"silent": func(e *data.HTTPAccessLogEntry) { proto.Reset(e) },
 		"another form": func(e *data.HTTPAccessLogEntry) {
@@ -108,7 +105,8 @@ func TestARecordIsAnEntry(t *testing.T) {
 			e.CommonProperties.Metadata.FilterMetadata[wire.MetadataForm] = fieldsOf(t, map[string]any{wire.MetadataPath: "/embeddings"})
 			e.CommonProperties.Metadata.FilterMetadata[MetadataRequest] = fieldsOf(t, map[string]any{wire.MetadataLane: "found"})
 		},
-		"usage as text": usageIs(t, map[string]any{"raw": `{"prompt_tokens":7,"completion_tokens":3}`}),
+		"written to a cache": usageIs(t, map[string]any{"input": 7, "output": 1, "cached": 2, "written": 3}),
+		"usage as text":      usageIs(t, map[string]any{"raw": `{"prompt_tokens":7,"completion_tokens":3}`}),
 		"an attempt": func(e *data.HTTPAccessLogEntry) {
 			proto.Reset(e)
 			proto.Merge(e, attemptEntry(t, "id", 2, flags(&data.ResponseFlags{UpstreamConnectionFailure: true})))
@@ -117,7 +115,6 @@ func TestARecordIsAnEntry(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			of := requestEntry(t, "id", change)
-			delete(of.GetCommonProperties().GetMetadata().GetFilterMetadata()[MetadataUsage].GetFields(), "model")
 			want := entryOf(of)
 			var read entry
 			read.readRecord(record(of))

@@ -41,6 +41,9 @@ func (t Tokens) Estimated() bool {
 const (
 	proseBytes  = 4
 	streamBytes = 200
+	// mostGuessed bounds the tokens of a request's body: one that seems to have more holds
+	// pictures, whose bytes are no measure of theirs.
+	mostGuessed = 200_000
 )
 
 // count decides the tokens of a finished request from what stood in the log.
@@ -81,7 +84,7 @@ func estimate(r *Request) Tokens {
 		each = streamBytes
 	}
 	t := Tokens{
-		Input:  Count{N: max(1, r.BytesIn/proseBytes), Source: Estimated},
+		Input:  Count{N: min(max(1, r.BytesIn/proseBytes), mostGuessed), Source: Estimated},
 		Output: Count{N: max(1, said/each), Source: Estimated},
 	}
 	if r.Endpoint == Embeddings {

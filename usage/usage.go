@@ -36,7 +36,6 @@ type Request struct {
 	Asked    string // the model as the client named it; may be empty if nobody read it
 	Provider string // who answered last; empty: no provider was asked
 	Model    string // the model as that provider was asked for it
-	Answered string // the model as that provider named it, if it did
 
 	Status   int    // HTTP status sent; 0: none was
 	Flags    string // Envoy's response flags, "UF,URX"

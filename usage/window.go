@@ -34,9 +34,14 @@ type Window struct {
 	mu        sync.Mutex
 	begun     time.Time
 	total     *series
-	routes    map[string]*series
-	providers map[string]*series
-	swept     int64
+	routes    table
+	providers table
+}
+
+// table are rows by their names.
+type table struct {
+	rows  map[string]*series
+	swept int64 // the slot in which it was
 }
 
 var _ Consumer = (*Window)(nil)
@@ -63,7 +68,7 @@ func NewWindow(s WindowSettings) *Window {
 	}
 	return &Window{
 		now: s.Now, begun: s.Now(), total: new(series),
-		routes: map[string]*series{}, providers: map[string]*series{},
+		routes: table{rows: map[string]*series{}}, providers: table{rows: map[string]*series{}},
 	}
 }
 
@@ -74,18 +79,18 @@ func (w *Window) Consume(r *Request) {
 	defer w.mu.Unlock()
 	slot := w.slot()
 	box := boxOf(r.FirstByte)
-	for _, row := range [...]*series{w.total, w.row(w.routes, routeLabel(r), slot)} {
+	for _, row := range [...]*series{w.total, w.routes.row(routeLabel(r), slot)} {
 		t := row.current(slot)
 		t.happened(r.Blame, box)
 		t.used(r)
 	}
 	for i := range r.Attempts {
 		if a := &r.Attempts[i]; a.Provider != "" {
-			w.row(w.providers, a.Provider, slot).current(slot).happened(a.Blame, boxOf(a.FirstByte))
+			w.providers.row(a.Provider, slot).current(slot).happened(a.Blame, boxOf(a.FirstByte))
 		}
 	}
 	if r.Provider != "" {
-		w.row(w.providers, r.Provider, slot).current(slot).used(r)
+		w.providers.row(r.Provider, slot).current(slot).used(r)
 	}
 }
 
@@ -93,12 +98,13 @@ func (w *Window) slot() int64 { return int64(w.now().Sub(w.begun) / slotLength) 
 
 // row finds or makes a row. Where there are too many, one that was silent for the
 // minute gives way; if none was, the value is among the others.
-func (w *Window) row(rows map[string]*series, name string, slot int64) *series {
+func (t *table) row(name string, slot int64) *series {
+	rows := t.rows
 	if found := rows[name]; found != nil {
 		return found
 	}
-	if len(rows) >= mostRows && slot > w.swept {
-		w.swept = slot // looking through all rows once a slot is enough
+	if len(rows) >= mostRows && slot > t.swept {
+		t.swept = slot // looking through all rows once a slot is enough
 		oldest := slot - slots
 		maps.DeleteFunc(rows, func(_ string, s *series) bool { return slices.Max(s.at[:]) <= oldest })
 	}
@@ -143,7 +149,7 @@ func (t *tally) happened(b Blame, box int) {
 func (t *tally) used(r *Request) {
 	t.tokens += r.Tokens.Input.N + r.Tokens.Output.N
 	t.picodollars += float64(r.Cost.Amount)
-	if !r.Cost.Known && r.Provider != "" {
+	if !r.Cost.Known && r.Provider != "" && r.Endpoint.Metered() {
 		t.unpriced++
 	}
 }
@@ -207,8 +213,8 @@ func (w *Window) Snapshot() Snapshot {
 	return Snapshot{
 		At: now, Span: span,
 		Total:     w.total.row("total", slot, span),
-		Routes:    rowsOf(w.routes, slot, span),
-		Providers: rowsOf(w.providers, slot, span),
+		Routes:    rowsOf(w.routes.rows, slot, span),
+		Providers: rowsOf(w.providers.rows, slot, span),
 	}
 }
 

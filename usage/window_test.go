@@ -73,15 +73,17 @@ func TestRowsAreBounded(t *testing.T) {
 	for i := range 1000 {
 		w.Consume(&Request{Route: "r" + strconv.Itoa(i), Provider: "p" + strconv.Itoa(i)})
 	}
-	assert.LessOrEqual(t, len(w.routes), mostRows+1)
-	assert.LessOrEqual(t, len(w.providers), mostRows+1)
+	assert.LessOrEqual(t, len(w.routes.rows), mostRows+1)
+	assert.LessOrEqual(t, len(w.providers.rows), mostRows+1)
 	s := w.Snapshot()
 	assert.Equal(t, OtherLabel, s.Routes[0].Name)
 	assert.EqualValues(t, 1000-mostRows, s.Routes[0].Requests)
 	assert.EqualValues(t, 1000, s.Total.Requests)
 	c.pass(2 * time.Minute)
-	w.Consume(&Request{Route: "new"})
+	w.Consume(&Request{Route: "new", Provider: "another"})
 	assert.Equal(t, "new", w.Snapshot().Routes[0].Name, "who was silent for a minute gives way")
+	w.Consume(&Request{Attempts: []Attempt{{Provider: "another"}}})
+	assert.Equal(t, "another", w.Snapshot().Providers[0].Name, "among providers too, in the same moment")
 }
 
 func TestQuantilesAreRightWithinATwentieth(t *testing.T) {

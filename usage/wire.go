@@ -22,7 +22,6 @@ type entry struct {
 	flags    *data.ResponseFlags // nil: none
 	attempts uint64
 	sink     bool // the attempt went to the sink
-	lane     []byte
 
 	began    time.Time
 	times    [times]time.Duration // by what they are of; 0: not said, or cannot be
@@ -40,9 +39,6 @@ type entry struct {
 	tenant, key, user, tier []byte
 	asked, askedLane, form  []byte
 	said                    said
-
-	// From tags.
-	tagModel, tagConfig []byte
 }
 
 // Which time of an entry.
@@ -60,7 +56,7 @@ const (
 type said struct {
 	raw                                              value
 	input, output, total, cached, written, reasoning value
-	model, failed                                    value
+	failed                                           value
 }
 
 // value is one value of metadata: a text, a number, or anything else, which is none.
@@ -153,8 +149,6 @@ func (e *entry) readCommon(s *scan) {
 		e.route = s.text
 	case 20:
 		e.peer = s.text
-	case 22:
-		e.readTag(pair(s.text))
 	case 24:
 		e.attempts = s.value
 	case 26:
@@ -163,17 +157,6 @@ func (e *entry) readCommon(s *scan) {
 		e.kind = data.AccessLogType(min(s.value, math.MaxInt32))
 	default:
 		e.readTime(s)
-	}
-}
-
-func (e *entry) readTag(key, value []byte) {
-	switch string(key) {
-	case "lane":
-		e.lane = value
-	case "model":
-		e.tagModel = value
-	case "config":
-		e.tagConfig = value
 	}
 }
 
@@ -329,7 +312,7 @@ func (e *entry) readAsked(key, value []byte) {
 	switch string(key) {
 	case "model":
 		e.asked = readValue(value).word()
-	case "lane":
+	case wire.MetadataLane:
 		e.askedLane = readValue(value).word()
 	}
 }
@@ -357,8 +340,6 @@ func (to *said) place(name string) *value {
 		return &to.written
 	case "reasoning":
 		return &to.reasoning
-	case "model":
-		return &to.model
 	case "failed":
 		return &to.failed
 	}

@@ -22,7 +22,6 @@ func full(e *data.HTTPAccessLogEntry) {
 	c.TimeToLastUpstreamRxByte = durationpb.New(900 * time.Millisecond)
 	c.TimeToLastDownstreamTxByte = durationpb.New(1100 * time.Millisecond)
 	c.ResponseFlags = &data.ResponseFlags{UpstreamRetryLimitExceeded: true, DownstreamRemoteReset: true}
-	c.CustomTags = map[string]string{"lane": "understood", "model": "m", "config": "c"}
 	c.StreamId = "stream"
 	c.UpstreamRequestAttemptCount = 7
 	c.UpstreamRemoteAddress = sinkAddress
