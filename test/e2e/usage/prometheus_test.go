@@ -116,7 +116,7 @@ func TestPrometheusScrapesTheGate(t *testing.T) {
 		}, 30*time.Second, 100*time.Millisecond, "%s: %s", expression, ask(expression))
 	}
 	groups := fetch(address + "/api/v1/rules").Get("data.groups.#.rules|@flatten").Array()
-	require.Len(t, groups, 16)
+	require.Len(t, groups, 17)
 	for _, rule := range groups {
 		assert.Equal(t, "ok", rule.Get("health").String(), rule.Raw)
 	}
