@@ -54,6 +54,31 @@ func (p *Provider) PriceList() string {
 	return ""
 }
 
+// systems are OpenTelemetry's names of providers (gen_ai.provider.name), by their hosts.
+var systems = map[string]string{
+	"api.openai.com": "openai", "api.anthropic.com": "anthropic", "api.groq.com": "groq", "api.mistral.ai": "mistral_ai",
+	"api.deepseek.com": "deepseek", "api.x.ai": "x_ai", "api.perplexity.ai": "perplexity", "api.cohere.ai": "cohere",
+	"api.cohere.com": "cohere", "generativelanguage.googleapis.com": "gcp.gemini",
+}
+
+// System is OpenTelemetry's name of what a provider is; empty where it has none, and the
+// provider's own name stands for it.
+func (p *Provider) System() string {
+	switch p.Schema {
+	case SchemaBedrock:
+		return "aws.bedrock"
+	case SchemaAzure:
+		return "azure.ai.openai"
+	}
+	if u := p.Endpoint(); u != nil && systems[u.Hostname()] != "" {
+		return systems[u.Hostname()]
+	}
+	if p.Vendor == vendors["api.openai.com"] {
+		return p.Vendor
+	}
+	return ""
+}
+
 // The values of Model.Usage.
 const (
 	UsageAsked = "asked" // what the client asked the provider to say

@@ -19,6 +19,7 @@ type outcome struct {
 type handles struct {
 	requests, aborts, partial, costUnknown     prometheus.Counter
 	duration, firstByte, operation, firstToken prometheus.Observer
+	server, perToken                           prometheus.Observer
 	tokenUsage                                 [2]prometheus.Observer   // input, output
 	tokens                                     [5][3]prometheus.Counter // as counted, by source
 	cost                                       [3]prometheus.Counter    // by source

@@ -14,6 +14,9 @@ type MetricsSettings struct {
 	// Model says that the name of a request's model may be a label: it is configured, or
 	// has a price. Every other name is "other". nil: all are.
 	Model func(r *Request) bool
+	// System is the conventions' name of a configured provider (openai, aws.bedrock), or
+	// its own. nil: its own.
+	System func(provider string) string
 	// Tenants opts in to series by tenant, at most so many; others are "other".
 	// 0: there are none.
 	Tenants int
@@ -36,6 +39,9 @@ const (
 //	gen_ai_server_time_to_first_token_seconds  of successful streams: to the first byte
 //	                                           of the answering provider, whose headers
 //	                                           may come a little before its first token
+//	gen_ai_server_time_per_output_token_seconds  of successful streams whose provider
+//	                                           counted: each token after the first one
+//	gen_ai_server_request_duration_seconds     the answering attempt, to its last byte
 //
 // Only numbers that the provider said stand in gen_ai_client_token_usage, as the
 // conventions ask; postern_tokens_total has the estimated ones too, marked. All other
@@ -43,10 +49,12 @@ const (
 type Metrics struct {
 	all   []prometheus.Collector
 	named func(*Request) bool
+	known func(provider string) string // by the conventions
 
 	models, routes, providers, tenants, words *labels
 
 	tokenUsage, operation, firstToken *prometheus.HistogramVec
+	serverDuration, perToken          *prometheus.HistogramVec
 
 	requests, rejections, attempts, aborts, partial  *prometheus.CounterVec
 	tokens, cost, costUnknown                        *prometheus.CounterVec
@@ -71,6 +79,7 @@ var (
 func NewMetrics(s MetricsSettings) *Metrics {
 	m := &Metrics{
 		named:     s.Model,
+		known:     s.System,
 		models:    newLabels(mostModels),
 		routes:    newLabels(mostRoutes),
 		providers: newLabels(mostProviders),
@@ -99,7 +108,8 @@ var (
 	firstTokenBuckets = []float64{
 		0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
 	}
-	stageBuckets = []float64{0.00001, 0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5}
+	perTokenBuckets = []float64{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5}
+	stageBuckets    = []float64{0.00001, 0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5}
 )
 
 func (m *Metrics) genAI() {
@@ -112,6 +122,12 @@ func (m *Metrics) genAI() {
 	m.firstToken = m.histogram("gen_ai_server_time_to_first_token_seconds",
 		"Time to the first byte of a successful streamed answer, at the provider that gave it.", firstTokenBuckets,
 		"gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
+	m.perToken = m.histogram("gen_ai_server_time_per_output_token_seconds",
+		"Time per output token after the first, of a successful streamed answer.", perTokenBuckets,
+		"gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
+	m.serverDuration = m.histogram("gen_ai_server_request_duration_seconds",
+		"Duration of the attempt that was answered last, to its last byte.", operationBuckets,
+		"gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "error_type")
 }
 
 func (m *Metrics) own() {
@@ -259,24 +275,38 @@ func (m *Metrics) model(r *Request, o *outcome, h *handles) {
 	if r.Endpoint == Responses {
 		operation = string(Chat) // the conventions have no name of its own for it
 	}
+	system := o.provider
+	if m.known != nil && o.provider != OtherLabel {
+		system = m.known(o.provider)
+	}
 	if h.operation == nil {
 		failure := ""
 		if r.Blame != Nobody {
 			failure = string(r.Blame) + "_" + o.status
 		}
-		h.operation = m.operation.WithLabelValues(operation, o.provider, o.model, failure)
+		h.operation = m.operation.WithLabelValues(operation, system, o.model, failure)
+		h.server = m.serverDuration.WithLabelValues(operation, system, o.model, failure)
 	}
 	h.operation.Observe(r.Duration.Seconds())
+	var last Attempt
+	if n := len(r.Attempts); n > 0 {
+		last = r.Attempts[n-1]
+		h.server.Observe(last.Duration.Seconds())
+	}
 	if r.Status >= 400 || r.Status == 0 {
 		return
 	}
-	if n := len(r.Attempts); r.Stream && n > 0 && r.Attempts[n-1].FirstByte > 0 {
-		observing(&h.firstToken, m.firstToken, operation, o.provider, o.model).Observe(r.Attempts[n-1].FirstByte.Seconds())
+	if r.Stream && last.FirstByte > 0 {
+		observing(&h.firstToken, m.firstToken, operation, system, o.model).Observe(last.FirstByte.Seconds())
+		if n := r.Tokens.Output; n.Source == Exact && n.N > 1 && r.Blame == Nobody {
+			each := (last.Duration - last.FirstByte).Seconds() / float64(n.N-1)
+			observing(&h.perToken, m.perToken, operation, system, o.model).Observe(max(0, each))
+		}
 	}
 	for i, part := range charged(r) {
 		none := part.name == "output" && r.Endpoint == Embeddings // they have no output to observe
 		if part.count.Source == Exact && !none {
-			observing(&h.tokenUsage[i], m.tokenUsage, operation, o.provider, o.model, part.name).Observe(float64(part.count.N))
+			observing(&h.tokenUsage[i], m.tokenUsage, operation, system, o.model, part.name).Observe(float64(part.count.N))
 		}
 	}
 }

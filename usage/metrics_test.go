@@ -118,6 +118,35 @@ func TestWhatIsPassedHasNoPriceToMiss(t *testing.T) {
 	assert.Zero(t, testutil.CollectAndCount(m, "postern_cost_unknown_requests_total"))
 }
 
+func TestTheConventionsNamesAndTimes(t *testing.T) {
+	m := NewMetrics(MetricsSettings{Model: known, System: func(provider string) string { return "aws." + provider }})
+	r := consumed(t, streamed) // 100 tokens, exact
+	r.Attempts[0].FirstByte, r.Attempts[0].Duration = 10*time.Millisecond, 10*time.Millisecond+99*20*time.Millisecond
+	m.Consume(r)
+	m.Consume(consumed(t, streamed, noUsage)) // its tokens are a guess
+	require.NoError(t, testutil.CollectAndCompare(m, strings.NewReader(`
+# HELP gen_ai_server_time_per_output_token_seconds Time per output token after the first, of a successful streamed answer.
+# TYPE gen_ai_server_time_per_output_token_seconds histogram
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="0.01"} 0
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="0.025"} 1
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="0.05"} 1
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="0.075"} 1
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="0.1"} 1
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="0.15"} 1
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="0.2"} 1
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="0.3"} 1
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="0.4"} 1
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="0.5"} 1
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="0.75"} 1
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="1"} 1
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="2.5"} 1
+gen_ai_server_time_per_output_token_seconds_bucket{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini",le="+Inf"} 1
+gen_ai_server_time_per_output_token_seconds_sum{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini"} 0.02
+gen_ai_server_time_per_output_token_seconds_count{gen_ai_operation_name="chat",gen_ai_provider_name="aws.openai",gen_ai_request_model="gpt-4o-mini"} 1
+`), "gen_ai_server_time_per_output_token_seconds"))
+	assert.Equal(t, 1, testutil.CollectAndCount(m, "gen_ai_server_request_duration_seconds"))
+}
+
 func TestTenantsAreOptIn(t *testing.T) {
 	m := NewMetrics(MetricsSettings{})
 	m.Consume(consumed(t))

@@ -72,7 +72,7 @@ func openMeters(at place, admin envoy.Admin, current func() *config.Config, log 
 		return ""
 	}
 	m.gap = &usage.GapMeter{Counters: m.envoy, Ledger: ledger}
-	m.metrics = usage.NewMetrics(usage.MetricsSettings{Model: m.versions.known, Tenants: current().Metrics.Tenants})
+	m.metrics = usage.NewMetrics(usage.MetricsSettings{Model: m.versions.known, System: m.versions.system, Tenants: current().Metrics.Tenants})
 	consumers := []usage.Consumer{m.metrics, m.recent, m.window, usage.ConsumerFunc(m.finished)}
 	if at.journal != "" {
 		file, err := os.OpenFile(at.journal, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

@@ -98,6 +98,14 @@ func (a *versions) known(r *usage.Request) bool {
 	return r.Status > 0 && r.Status < http.StatusBadRequest && v.prices.Known(r.Provider, r.Model)
 }
 
+// system is OpenTelemetry's name of a provider.
+func (a *versions) system(provider string) string {
+	if p := (*a.all.Load())[0].cfg.Providers[provider]; p != nil && p.System() != "" {
+		return p.System()
+	}
+	return provider
+}
+
 func (v *version) entry(name string) entryFacts {
 	if known, ok := v.known.Load(name); ok {
 		return known.(entryFacts) //nolint:forcetypeassert // nothing else is put in

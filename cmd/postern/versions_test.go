@@ -51,6 +51,24 @@ prices: {mine/old: {input: 1, output: 1}}`)
 	assert.NotSame(t, first, all.of(first.cfg.Version))
 }
 
+func TestProvidersByTheConventionsNames(t *testing.T) {
+	var all versions
+	all.add(versionOf(t, `
+listen: {address: "127.0.0.1:1"}
+providers:
+  a: {schema: openai, url: "https://api.openai.com/v1"}
+  b: {schema: bedrock, region: us-east-1}
+  c: {schema: azure, url: "https://x.openai.azure.com/openai/v1"}
+  d: {schema: openai, url: "https://api.groq.com/openai/v1"}
+  e: {schema: openai, url: "https://mine.example/v1"}
+models: {m: {route: [[{provider: a}]]}}`))
+	for provider, want := range map[string]string{
+		"a": "openai", "b": "aws.bedrock", "c": "azure.ai.openai", "d": "groq", "e": "e", "gone": "gone",
+	} {
+		assert.Equal(t, want, all.system(provider))
+	}
+}
+
 func TestWhichModelsAreNamed(t *testing.T) {
 	var all versions
 	all.add(versionOf(t, twoProviders+`
