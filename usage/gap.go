@@ -12,7 +12,7 @@ type Counted struct {
 	Instance string
 	// Born is when the running Envoy started, by its own uptime: late by up to the
 	// interval at which Envoy reckons that (5s). Both sides read the same wall clock, so
-	// one that is set changes nothing. Zero: nobody knows.
+	// one that is set changes it for that long only. Zero: nobody knows.
 	Born     time.Time
 	Written  uint64 // access_logs.grpc_access_log.logs_written
 	Dropped  uint64 // access_logs.grpc_access_log.logs_dropped
@@ -80,7 +80,8 @@ func (g *GapMeter) Read(ctx context.Context) {
 		return
 	}
 	b, written := &g.Ledger.balance, counted.Written+counted.Dropped
-	switch restarted := b.another(&counted); {
+	now := g.now()
+	switch restarted := b.another(&counted, now, g.at); {
 	case b.unread() && counted.Born.Before(time.Unix(b.Begun, 0).Add(-time.Second)):
 		// It was there before the ledger, or may have been: what it had counted until now
 		// says nothing of this ledger's time.
@@ -91,15 +92,21 @@ func (g *GapMeter) Read(ctx context.Context) {
 		b.Total.read(counted.Requests, g.Ledger.receivedRequests(), restarted)
 	}
 	b.Instance, b.Born, b.Read = clean(counted.Instance, 64), unix(counted.Born), true
-	g.at, g.failure = g.now(), ""
+	b.Seen = now.Unix()
+	g.at, g.failure = now, ""
 	g.Ledger.write()
 }
 
 // bornTwice is how far apart two readings of one Envoy's Born can be.
 const bornTwice = 10 * time.Second
 
-// another says that these are the counters of another Envoy than those read last.
-func (b *balance) another(c *Counted) bool {
+// another says that these are the counters of another Envoy than those read last, which
+// was then; zero: in another life of ours. One that began since is no older than that:
+// a clock that was set makes Born another for a moment, but no uptime as short.
+func (b *balance) another(c *Counted, now, then time.Time) bool {
+	if then.IsZero() {
+		then = time.Unix(b.Seen, 0)
+	}
 	instance := clean(c.Instance, 64)
 	switch {
 	case b.Instance != "" && instance != "":
@@ -107,7 +114,8 @@ func (b *balance) another(c *Counted) bool {
 	case c.Written+c.Dropped < b.Written.Last:
 		return true
 	}
-	return b.Born != 0 && !c.Born.IsZero() && c.Born.Sub(time.Unix(b.Born, 0)) > bornTwice
+	return b.Born != 0 && !c.Born.IsZero() && c.Born.Sub(time.Unix(b.Born, 0)) > bornTwice &&
+		now.Sub(c.Born) < now.Sub(then)+bornTwice
 }
 
 // unread says that Envoy was not read yet. Older ledgers do not tell.

@@ -186,6 +186,21 @@ func TestTheGap(t *testing.T) {
 		w.writes(5)
 		w.missing(45, "")
 	})
+	t.Run("the clock is set", func(t *testing.T) {
+		w := newWorld(t)
+		w.envoy.Born = time.Now().Add(-72 * time.Hour)
+		w.writes(100)
+		w.gets(100)
+		w.read()
+		w.meter.Now = func() time.Time { return time.Now().Round(0).Add(time.Hour) } // no monotonic clock helps
+		w.envoy.Born = w.envoy.Born.Add(time.Hour)                                   // Envoy reckons its uptime later
+		w.missing(0, "")
+		w.envoy.Born = w.envoy.Born.Add(-time.Hour)
+		w.missing(0, "")
+		w.writes(10)
+		w.gets(10)
+		w.missing(0, "")
+	})
 	t.Run("nobody knows when Envoy began", func(t *testing.T) {
 		w := newWorld(t)
 		w.envoy.Born = time.Time{}
@@ -321,7 +336,7 @@ func TestALedgerFitsItsFile(t *testing.T) {
 	require.NoError(t, err)
 	most := ^uint64(0)
 	full := meter{most, most, most, most, most}
-	ledger.balance = balance{most, most, full, full, strings.Repeat("<", 64), -1 << 63, -1 << 63, false, frame{strings.Repeat("f", 32), most}, length{most, -1 << 63}}
+	ledger.balance = balance{most, most, full, full, strings.Repeat("<", 64), -1 << 63, -1 << 63, -1 << 63, false, frame{strings.Repeat("f", 32), most}, length{most, -1 << 63}}
 	ledger.write()
 	require.NoError(t, ledger.Close())
 	ledger, renewed, err := OpenLedger(name)

@@ -18,7 +18,8 @@ type balance struct {
 	Instance string `json:"instance"` // the Envoy that was read last
 	Born     int64  `json:"born"`     // its start, in Unix seconds; 0 is not known
 	Begun    int64  `json:"begun"`    // the ledger's begin, likewise
-	Read     bool   `json:"read"`     // Envoy was read once
+	Seen     int64  `json:"seen"`     // when Envoy was read last, likewise
+	Read     bool   `json:"read"`     // it was read once
 	From     frame  `json:"from"`     // the last frame of records that was settled
 	Journal  length `json:"journal"`  // of the journal's file when that was
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postern-proxy/postern/config/ssm"
+	"github.com/postern-proxy/postern/usage/price"
 	"github.com/postern-proxy/postern/xds"
 )
 
@@ -49,10 +50,25 @@ func (g *gate) serveStatus(w http.ResponseWriter, request *http.Request) {
 	for _, warning := range cfg.Warnings() {
 		r.Warnings = append(r.Warnings, warning.Path+": "+warning.Message)
 	}
+	if old := oldPrices(time.Now()); old != "" {
+		r.Warnings = append(r.Warnings, old)
+	}
 	r.Providers, r.Order = g.reportProviders(cfg), g.reportOrder(cfg)
 	r.Log, r.Metrics = logReportOf(g.meters.gap.Gap(), g.meters.trouble()), g.meters.address
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(r) //nolint:errchkjson // the reader went away, or not: nothing to do
+}
+
+// pricesLast is how long a table of prices is taken for what vendors ask.
+const pricesLast = 180 * 24 * time.Hour
+
+// oldPrices is a warning about Postern's own prices; empty while they are young.
+func oldPrices(now time.Time) string {
+	date, err := price.Date()
+	if err != nil || now.Sub(date) < pricesLast {
+		return ""
+	}
+	return "prices: Postern's own are of " + date.Format(time.DateOnly) + ": compare them, what the configuration says stands over them"
 }
 
 func statusCommand() *cobra.Command {

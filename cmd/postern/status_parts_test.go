@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/postern-proxy/postern/usage"
+	"github.com/postern-proxy/postern/usage/price"
 )
 
 func TestPartsInFewLines(t *testing.T) {
@@ -22,6 +24,13 @@ services       xds, usage
 answers        read by the script
 missing        extproc 2: dial unix /x: no such file
 `, out.String())
+}
+
+func TestPricesGrowOld(t *testing.T) {
+	date, err := price.Date()
+	require.NoError(t, err)
+	assert.Empty(t, oldPrices(date.AddDate(0, 5, 0)))
+	assert.Contains(t, oldPrices(date.AddDate(0, 7, 0)), date.Format(time.DateOnly))
 }
 
 func TestHowCompleteTheLogIs(t *testing.T) {
