@@ -135,6 +135,11 @@ func (f *trafficFlags) changeFile(cmd *cobra.Command, e edit) error {
 	if err != nil {
 		return fmt.Errorf("the file %s cannot be read", f.file)
 	}
+	unlock, err := lockFolder(cmd.Context(), filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("the file %s cannot be read", f.file)
@@ -150,7 +155,7 @@ func (f *trafficFlags) changeFile(cmd *cobra.Command, e edit) error {
 	if err := judgeRoute(cmd, cfg); err != nil {
 		return err
 	}
-	if err := replaceFile(file, changed); err != nil {
+	if err := replaceFile(file, text, changed); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s (version %s)\n", f.file, e.what, cfg.Version)
@@ -174,31 +179,6 @@ func judgeRoute(cmd *cobra.Command, cfg *config.Config) error {
 		return nil
 	}
 	return err
-}
-
-// replaceFile puts a new file in the place of an old one, with its mode.
-func replaceFile(name string, text []byte) error {
-	info, err := os.Stat(name)
-	if err != nil {
-		return err
-	}
-	temporary, err := os.CreateTemp(filepath.Dir(name), ".postern-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(temporary.Name()) }() // gone already if all went well
-	if _, err := temporary.Write(text); err != nil {
-		_ = temporary.Close()
-		return err
-	}
-	if err := temporary.Chmod(info.Mode().Perm()); err != nil {
-		_ = temporary.Close()
-		return err
-	}
-	if err := temporary.Close(); err != nil {
-		return err
-	}
-	return os.Rename(temporary.Name(), name)
 }
 
 func sayWeights(model string, weights set.Weights) string {

@@ -1,6 +1,7 @@
 package parameters_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -197,6 +198,27 @@ func TestTrafficInAFile(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(o.folder, ".postern-*"))
 	require.NoError(t, err)
 	assert.Empty(t, left)
+}
+
+// Of changes at one time none is lost.
+func TestTrafficOfManyInOneFile(t *testing.T) {
+	o := newOffice(t)
+	text := "providers:\n  demo: {schema: openai, builtin: demo}\n  more: {schema: openai, builtin: demo}\nmodels:\n"
+	const models = 4
+	for i := range models {
+		text += fmt.Sprintf("  m%d: {route: [[{provider: demo, weight: 90}, {provider: more, weight: 10}]]}\n", i)
+	}
+	file := o.file("postern.yaml", text)
+	var all sync.WaitGroup
+	for i := range models {
+		all.Go(func() {
+			assert.Zero(t, o.postern("traffic", "set", fmt.Sprintf("m%d", i), "demo=50", "more=50").code)
+		})
+	}
+	all.Wait()
+	changed, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, 2*models, strings.Count(string(changed), "weight: 50"), string(changed))
 }
 
 // An entry that needs the advanced tier keeps nobody from moving traffic.
