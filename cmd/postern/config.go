@@ -85,11 +85,12 @@ func (d *desk) set(name string) (*ssm.Set, error) {
 	return d.store.Read(d.cmd.Context(), id, nil)
 }
 
-// parts are those of a set, or of a file: the two things that can be compared.
-func (d *desk) parts(name string) ([]set.Part, error) {
+// parts are those of a set, or of a file, laid over another environment if base names
+// one: the two things that can be compared.
+func (d *desk) parts(name, base string) ([]set.Part, error) {
 	if _, err := os.Stat(name); err == nil {
-		parts, _, err := d.document(name, "")
-		return parts, err
+		found, err := d.document(name, base)
+		return found.parts, err
 	}
 	found, err := d.set(name)
 	if err != nil {
@@ -98,12 +99,19 @@ func (d *desk) parts(name string) ([]set.Part, error) {
 	return found.Parts, nil
 }
 
-// document reads a file as a gate would that finds it in Parameter Store, and gives its
-// parts, laid over those of another environment if base names one.
-func (d *desk) document(file, base string) ([]set.Part, *config.Config, error) {
+// document is a file as it would lie in Parameter Store.
+type document struct {
+	parts  []set.Part
+	config *config.Config
+	base   string // the environment and the set that it was laid over: "staging 000041-1a2b3c"
+}
+
+// document reads a file as a gate would that finds it in Parameter Store, laid over what
+// is in force in another environment if base names one.
+func (d *desk) document(file, base string) (document, error) {
 	text, err := os.ReadFile(file) //nolint:gosec // the operator names the file
 	if err != nil {
-		return nil, nil, fmt.Errorf("the file %s cannot be read", file)
+		return document{}, fmt.Errorf("the file %s cannot be read", file)
 	}
 	env := elsewhere()
 	if base != "" {
@@ -113,31 +121,31 @@ func (d *desk) document(file, base string) ([]set.Part, *config.Config, error) {
 	env.Parameter = lookup.Get(d.cmd.Context())
 	cfg, err := config.Parse(file, text, env)
 	if err != nil {
-		return nil, nil, err
+		return document{}, err
 	}
 	parts, err := set.Split(text)
 	if err != nil {
-		return nil, nil, err
+		return document{}, err
 	}
 	again, err := d.store.Config(d.cmd.Context(), parts, env, nil)
 	if err != nil {
-		return nil, nil, err
+		return document{}, err
 	}
 	if again.Version != cfg.Version {
-		return nil, nil, fmt.Errorf("%s: means something else once it is split into parameters: write it without aliases (*name) and merges (<<)", file)
+		return document{}, fmt.Errorf("%s: means something else once it is split into parameters: write it without aliases (*name) and merges (<<)", file)
 	}
-	return parts, cfg, nil
+	return document{parts: parts, config: cfg}, nil
 }
 
 // overlay lays a file over the set in force of another environment.
-func (d *desk) overlay(file string, text []byte, base string, env config.Env) ([]set.Part, *config.Config, error) {
+func (d *desk) overlay(file string, text []byte, base string, env config.Env) (document, error) {
 	below, err := d.base(base)
 	if err != nil {
-		return nil, nil, err
+		return document{}, err
 	}
 	over, err := set.Split(text)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", file, err)
+		return document{}, fmt.Errorf("%s: %w", file, err)
 	}
 	own := map[string]bool{}
 	for _, p := range over {
@@ -150,7 +158,7 @@ func (d *desk) overlay(file string, text []byte, base string, env config.Env) ([
 		}
 		return below.Where(&ssm.Store{Tree: d.baseTree(base)})(key)
 	})
-	return parts, cfg, err
+	return document{parts, cfg, base + " " + below.ID}, err
 }
 
 func (d *desk) baseTree(env string) set.Tree {
@@ -225,6 +233,7 @@ func over(meta set.Meta) string {
 
 func diffConfigCommand() *cobra.Command {
 	var flags storeFlags
+	var base string
 	cmd := &cobra.Command{
 		Use:   "diff [SET|FILE] SET|FILE",
 		Short: "Say what differs between the configuration in force and another, or between two",
@@ -239,7 +248,7 @@ func diffConfigCommand() *cobra.Command {
 			}
 			var sides [2][]set.Part
 			for i, name := range args {
-				if sides[i], err = d.parts(name); err != nil {
+				if sides[i], err = d.parts(name, base); err != nil {
 					return theirProblems(cmd, err)
 				}
 			}
@@ -247,6 +256,7 @@ func diffConfigCommand() *cobra.Command {
 		},
 	}
 	flags.addTo(cmd)
+	cmd.Flags().StringVar(&base, "base", "", "the environment whose configuration a file is laid over")
 	return cmd
 }
 
@@ -345,12 +355,12 @@ func validateConfigCommand() *cobra.Command {
 // judge reads what a person names as a gate would.
 func (d *desk) judge(name, base string) (string, *config.Config, error) {
 	if _, err := os.Stat(name); err == nil {
-		parts, cfg, err := d.document(name, base)
+		found, err := d.document(name, base)
 		if err == nil {
 			old, _ := d.active() // where it cannot be read, all is judged
-			err = d.store.Check(parts, old)
+			err = d.store.Check(found.parts, old)
 		}
-		return name, cfg, err
+		return name, found.config, err
 	}
 	found, err := d.set(name)
 	if err != nil {

@@ -47,10 +47,11 @@ func push(cmd *cobra.Command, flags pushFlags, file string) error {
 	if err := flags.tierOf(d.store); err != nil {
 		return err
 	}
-	parts, cfg, err := d.document(file, flags.base)
+	found, err := d.document(file, flags.base)
 	if err != nil {
 		return theirProblems(cmd, err)
 	}
+	parts, cfg := found.parts, found.config
 	// What is in force may be beyond reading; that is a reason to push, not one not to.
 	old, unreadable := d.active()
 	if unreadable != nil {
@@ -77,11 +78,10 @@ func push(cmd *cobra.Command, flags pushFlags, file string) error {
 		return printDiff(cmd.OutOrStdout(), changes)
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s is valid: version %s; %s\n", file, cfg.Version, checked)
-	draft := ssm.Draft{Kind: "push", Parts: parts, Version: cfg.Version, What: set.Summary(changes, 400), TakeOver: flags.takeOver}
-	if flags.base != "" {
-		draft.Base = flags.base
-	}
-	return d.put(old, draft)
+	return d.put(old, ssm.Draft{
+		Kind: "push", Parts: parts, Version: cfg.Version, Base: found.base,
+		What: set.Summary(changes, 400), TakeOver: flags.takeOver,
+	})
 }
 
 // tierFlag says how much a parameter may hold.

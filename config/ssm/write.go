@@ -29,7 +29,7 @@ type Draft struct {
 	Parts   []set.Part
 	Set     string // instead of Parts: a set that is there already
 	Version string // config.Config.Version of the parts
-	Base    string // what they were laid over, if anything
+	Base    string // "ENV SET" that they were laid over, if any
 	What    string // the change, in a line
 	Author  Author
 	Now     time.Time

@@ -166,10 +166,15 @@ func TestAnOverlay(t *testing.T) {
 	assert.Contains(t, r.err, `there is no provider "cloud"`)
 	overlay = o.file("prod.yaml", "models:\n  n: {route: [[{provider: demo}]]}\n  m: {route: [[{provider: demo}]]}\nproviders:\n  cloud:\n")
 	o.good("config", "push", "--base", base, overlay)
+	assert.Equal(t, "nothing differs\n", o.good("config", "diff", "--base", base, overlay).out)
 	r = o.good("config", "show")
 	assert.Contains(t, r.out, "18080")
 	assert.NotContains(t, r.out, "cloud")
-	assert.Contains(t, r.err, "laid over "+base)
+	assert.Contains(t, r.err, "laid over "+base+" 000001-")
+	require.Zero(t, o.postern("config", "push", o.file("base.yaml", strings.Replace(plain, "18080", "18081", 1)), "--env", base).code)
+	r = o.good("config", "diff", "--base", base, overlay)
+	assert.Contains(t, r.out, "listen: changed", "what another push here would bring")
+	assert.Equal(t, 1, strings.Count(r.out, "changed"))
 }
 
 func TestTrafficInAFile(t *testing.T) {
