@@ -366,6 +366,6 @@ func (d *desk) judge(name, base string) (string, *config.Config, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	cfg, err := d.store.Config(d.cmd.Context(), found.Parts, elsewhere(), found.Where(d.store))
+	cfg, err := d.store.ConfigOf(d.cmd.Context(), found, elsewhere())
 	return "set " + found.ID, cfg, err
 }

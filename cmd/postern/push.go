@@ -114,7 +114,7 @@ func (d *desk) sayRestart(old *ssm.Set, next *config.Config) {
 	if old == nil {
 		return
 	}
-	before, err := d.store.Config(d.cmd.Context(), old.Parts, elsewhere(), old.Where(d.store))
+	before, err := d.store.ConfigOf(d.cmd.Context(), old, elsewhere())
 	if err != nil {
 		return // the next one is judged, not this
 	}
@@ -156,7 +156,7 @@ func rollbackConfigCommand() *cobra.Command {
 // says here and now is told, and keeps nobody from going back.
 func (d *desk) judgeBack(found *ssm.Set, force bool) error {
 	out := d.cmd.ErrOrStderr()
-	cfg, err := d.store.Config(d.cmd.Context(), found.Parts, elsewhere(), found.Where(d.store))
+	cfg, err := d.store.ConfigOf(d.cmd.Context(), found, elsewhere())
 	if err != nil && force {
 		fmt.Fprintf(out, "warning: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nwarning: "))
 		return nil

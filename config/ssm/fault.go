@@ -76,7 +76,11 @@ func why(code, message string, throttled bool) string {
 		return "cannot be decrypted (" + code + "): the identity needs kms:Decrypt with the key it was encrypted with"
 	case strings.HasPrefix(code, "AccessDenied"):
 		return "access is denied (" + code + ")"
-	case code == "UnrecognizedClientException" || code == "InvalidSignatureException" || strings.HasPrefix(code, "ExpiredToken") || code == "InvalidClientTokenId":
+	case code == "RequestTimeTooSkewed" || code == "RequestExpired" || code == "RequestInTheFuture" || strings.Contains(message, "Signature expired") || strings.Contains(message, "Signature not yet current"):
+		return "AWS does not take the time of this machine: look at its clock (" + code + ")"
+	case strings.HasPrefix(code, "ExpiredToken"):
+		return "the credentials have expired (" + code + "): renew them"
+	case code == "UnrecognizedClientException" || code == "InvalidSignatureException" || code == "InvalidClientTokenId":
 		return "AWS does not take the credentials (" + code + ")"
 	default:
 		return fmt.Sprintf("Parameter Store refuses (%s)", code)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/postern-proxy/postern/config/set"
@@ -33,6 +34,8 @@ type Lookup struct {
 	told   string            // what Log heard of last
 	asked  time.Time         // when the store last answered
 	rest   int               // looks in a row that were throttled
+
+	status atomic.Pointer[Status] // for who cannot wait for a look to end
 }
 
 // Get is for config.LoadWith, with a context that bounds each question.
@@ -48,6 +51,7 @@ func (l *Lookup) Get(ctx context.Context) func(name string) (string, error) {
 func (l *Lookup) get(ctx context.Context, name string) (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.note()
 	if value, ok := l.values[name]; ok && value.Version > 0 {
 		return value.Text, nil // Run keeps it fresh
 	}
@@ -129,17 +133,14 @@ func (l *Lookup) log() *slog.Logger {
 }
 
 // Status says how the secrets are; nil if none was asked for.
-func (l *Lookup) Status() *Status {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.values) == 0 {
-		return nil
-	}
+func (l *Lookup) Status() *Status { return l.status.Load() }
+
+func (l *Lookup) note() {
 	status := &Status{Asked: l.asked, Error: l.trouble()}
 	for name := range l.wrong {
 		status.Local = status.Local || l.values[name].Version == 0
 	}
-	return status
+	l.status.Store(status)
 }
 
 // trouble is what keeps values from being the store's own, a line each.
@@ -201,6 +202,7 @@ func (l *Lookup) rotated(ctx context.Context) bool {
 		return false
 	}
 	maps.Copy(wrong, unread)
+	defer l.note()
 	l.judge(wrong)
 	maps.Copy(l.values, values)
 	if len(values) > 0 {

@@ -365,6 +365,15 @@ func (s *Store) Config(ctx context.Context, parts []set.Part, env config.Env, wh
 	if where == nil {
 		where = func(key string) string { return s.Tree.Sets() + "/…/doc/" + key }
 	}
+	return s.config(ctx, s.Tree.Sets(), parts, env, where)
+}
+
+// ConfigOf makes the configuration of a set that was read.
+func (s *Store) ConfigOf(ctx context.Context, f *Set, env config.Env) (*config.Config, error) {
+	return s.config(ctx, s.Tree.Set(f.ID), f.Parts, env, f.Where(s))
+}
+
+func (s *Store) config(ctx context.Context, whole string, parts []set.Part, env config.Env, where func(key string) string) (*config.Config, error) {
 	names := set.Parameters(parts, env)
 	for i, name := range names {
 		names[i] = s.Tree.Secret(name)
@@ -372,7 +381,7 @@ func (s *Store) Config(ctx context.Context, parts []set.Part, env config.Env, wh
 	slices.Sort(names)
 	values, wrong := s.get(ctx, slices.Compact(names), true)
 	env.Parameter = resolver(s.Tree, values, wrong)
-	return set.Assemble(s.Tree.Sets(), where, parts, env)
+	return set.Assemble(whole, where, parts, env)
 }
 
 // Where names the parameters of a set that was read.

@@ -187,9 +187,19 @@ func bads() map[string]bad {
 			mend:  func(h *house) { h.secret("back") }, says: []string{"/secrets/cloud: the parameter was there and is gone"},
 		},
 		"access denied": {spoil: fail(aws.Fault{Kind: aws.Deny}), mend: clears, says: []string{"/active: access is denied"}},
-		"throttling":    {spoil: fail(aws.Fault{Kind: aws.Throttle}), mend: clears, says: []string{"/active: Parameter Store asks for fewer requests"}},
-		"broken":        {spoil: fail(aws.Fault{Kind: aws.Break}), mend: clears, says: []string{"/active: Parameter Store refuses (InternalServerError)"}},
-		"cut":           {spoil: fail(aws.Fault{Kind: aws.Cut}), mend: clears, says: []string{"/active: Parameter Store cannot be reached"}},
+		"expired":       {spoil: fail(aws.Fault{Kind: aws.Expire}), mend: clears, says: []string{"/active: the credentials have expired (ExpiredTokenException)"}},
+		"a wrong clock": {spoil: fail(aws.Fault{Kind: aws.Skew}), mend: clears, says: []string{"/active: AWS does not take the time of this machine: look at its clock"}},
+		"a wrong key":   {spoil: fail(aws.Fault{Kind: aws.Forge}), mend: clears, says: []string{"/active: AWS does not take the credentials (InvalidSignatureException)"}},
+		"a key that was disabled": {
+			spoil: func(h *house) {
+				h.aws.Fail(aws.Fault{Kind: aws.Keyless, Parameter: "/secrets/cloud"})
+				h.secret("new")
+			},
+			mend: clears, says: []string{"providers.cloud.key", "/secrets/cloud: cannot be decrypted (InvalidKeyId)"},
+		},
+		"throttling": {spoil: fail(aws.Fault{Kind: aws.Throttle}), mend: clears, says: []string{"/active: Parameter Store asks for fewer requests"}},
+		"broken":     {spoil: fail(aws.Fault{Kind: aws.Break}), mend: clears, says: []string{"/active: Parameter Store refuses (InternalServerError)"}},
+		"cut":        {spoil: fail(aws.Fault{Kind: aws.Cut}), mend: clears, says: []string{"/active: Parameter Store cannot be reached"}},
 		"no answer": {
 			spoil: func(h *house) {
 				h.impatient.Store(true)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postern-proxy/postern/envoy"
 	"github.com/postern-proxy/postern/test/fake/aws"
 	"github.com/postern-proxy/postern/test/gate"
 )
@@ -181,10 +184,31 @@ func TestASecretIsRotatedWithoutARestart(t *testing.T) {
 		return p.a.Last().Header.Get("Authorization") == "Bearer sk-second"
 	}, interval, 10*time.Millisecond)
 	l.end(t)
-	for _, text := range []string{g.Output(), g.EnvoyLog(), o.status(g).out, o.good("config", "show").out} {
+	folder, err := os.ReadFile(filepath.Join(g.Data, "run", "folder"))
+	require.NoError(t, err)
+	dump, err := envoy.Admin{Socket: filepath.Join(string(folder), "admin.sock")}.ConfigDump(t.Context(), "")
+	require.NoError(t, err)
+	require.Contains(t, string(dump), "dynamic_active_secrets", "the dump is whole")
+	for _, text := range []string{g.Output(), g.EnvoyLog(), o.status(g).out, o.good("config", "show").out, string(dump)} {
 		assert.NotContains(t, text, "sk-first")
 		assert.NotContains(t, text, "sk-second")
 	}
+}
+
+// Groups change their order as weights do: within the interval, and no request fails.
+func TestAnOrderMovesTraffic(t *testing.T) {
+	o, p := newOffice(t), newPair(t)
+	o.aws.Put(t, "/postern/"+o.env+"/secrets/a", "sk-first", true)
+	o.good("config", "push", o.file("postern.yaml", strings.Replace(p.document(1, 1),
+		"[{provider: a, weight: 1}, {provider: b, weight: 1}]", "[{provider: a}]\n      - [{provider: b}]", 1)))
+	g := o.gate(p, "")
+	l := startLoad(t, g)
+	l.only(t, &l.fromB, patience)
+	o.good("traffic", "order", "m", "2", "1")
+	l.only(t, &l.fromA, interval)
+	o.good("config", "rollback")
+	l.only(t, &l.fromB, interval)
+	l.end(t)
 }
 
 func TestAGateOutlivesParameterStore(t *testing.T) {

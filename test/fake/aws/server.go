@@ -20,6 +20,10 @@ const (
 	Throttle  Kind = iota // ThrottlingException
 	Deny                  // AccessDeniedException
 	Undecrypt             // the key that a SecureString was encrypted with is gone
+	Keyless               // InvalidKeyId: the key was disabled
+	Expire                // the credentials have expired
+	Skew                  // the client's clock is wrong
+	Forge                 // the signature is not the key's
 	Break                 // InternalServerError
 	Cut                   // the connection ends before the request is looked at
 	Lose                  // the request is carried out, and its answer lost
@@ -136,7 +140,7 @@ func (s *Server) next(operation string, body []byte) *Fault {
 	s.calls[operation]++
 	for i, f := range s.faults {
 		about := (f.Operation == "" || f.Operation == operation) && bytes.Contains(body, []byte(f.Parameter))
-		if f.Kind == Undecrypt {
+		if f.Kind == Undecrypt || f.Kind == Keyless {
 			about = about && bytes.Contains(body, []byte(`"WithDecryption":true`))
 		}
 		if !about {
@@ -167,6 +171,10 @@ var refusals = map[Kind]refusal{
 	Throttle:  {http.StatusBadRequest, "ThrottlingException", "Rate exceeded"},
 	Deny:      {http.StatusBadRequest, "AccessDeniedException", "User: arn:aws:sts::123456789012:user/moto is not authorized to perform this operation"},
 	Undecrypt: {http.StatusBadRequest, "AccessDeniedException", "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access."},
+	Keyless:   {http.StatusBadRequest, "InvalidKeyId", "arn:aws:kms:us-east-1:123456789012:key/1 is disabled."},
+	Expire:    {http.StatusBadRequest, "ExpiredTokenException", "The security token included in the request is expired"},
+	Skew:      {http.StatusBadRequest, "InvalidSignatureException", "Signature expired: 20260101T000000Z is now earlier than 20260101T002000Z (20260101T002500Z - 5 min.)"},
+	Forge:     {http.StatusForbidden, "InvalidSignatureException", "The request signature we calculated does not match the signature you provided."},
 	Break:     {http.StatusInternalServerError, "InternalServerError", "An error occurred on the server side."},
 }
 
