@@ -1,20 +1,14 @@
 """Asks a gate everything an application asks, with OpenAI's own Python client.
 
-Usage: openai_client.py BASE_URL KEY LIMITED_KEY [MODEL=ABILITY+ABILITY ...]
+Usage: openai_client.py BASE_URL KEY LIMITED_KEY
 
 BASE_URL ends in /v1. LIMITED_KEY is a key whose limit is used up. The models "main"
 and "demo" answer well, "dead" cannot be reached, and "main" answers with the status N
 where the field "user" is "fake:N". Each function below is one test; the script says
 which of them failed, and how, and exits with 1.
-
-With models given, only those are asked, and only what every model answers alike: each
-function that begins with "alike_" is a test for each. What a model is not said to be
-able to do ("system", "tools", "force", "stream-tools", "images", "json", "stop") must be
-refused by the name of the field.
 """
 
 import asyncio
-import functools
 import io
 import json
 import sys
@@ -22,14 +16,9 @@ import traceback
 
 import openai
 
-BASE_URL, KEY, LIMITED_KEY = sys.argv[1:4]
-ASKED = dict(argument.split("=", 1) for argument in sys.argv[4:])
+BASE_URL, KEY, LIMITED_KEY = sys.argv[1:]
 MODELS = ("main", "demo")
 QUESTION = [{"role": "user", "content": "hello there"}]
-# The smallest PNG.
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
 TOOL = {
     "type": "function",
     "function": {
@@ -170,91 +159,6 @@ def test_errors():
         assert error.status_code == status and f"told to answer {status}" in error.message, error
 
 
-def alike_chat(model, can):
-    answer = client().chat.completions.create(model=model, messages=QUESTION)
-    assert answer.choices[0].message.content == "You said: hello there", answer
-    assert answer.choices[0].finish_reason == "stop", answer
-    assert answer.model == model, answer
-    usage = answer.usage
-    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (2, 4, 6), usage
-
-
-def alike_stream(model, can):
-    for usage_asked in (True, False):
-        options = {"stream_options": {"include_usage": True}} if usage_asked else {}
-        stream = client().chat.completions.create(model=model, messages=QUESTION, stream=True, **options)
-        text, usage, reasons = "", None, []
-        for chunk in stream:
-            usage = chunk.usage or usage
-            for choice in chunk.choices:
-                text += choice.delta.content or ""
-                reasons += [choice.finish_reason] if choice.finish_reason else []
-        assert text == "You said: hello there", text
-        assert reasons == ["stop"], reasons
-        assert (usage is not None and usage.total_tokens == 6) if usage_asked else usage is None, usage
-
-
-def alike_system(model, can):
-    messages = [{"role": "system", "content": "be brief"}] + QUESTION
-    if "system" not in can:
-        return unable("messages[0]", model=model, messages=messages)
-    assert client().chat.completions.create(model=model, messages=messages).usage.prompt_tokens == 4
-
-
-def alike_tools(model, can):
-    messages = [{"role": "user", "content": "please call a tool"}]
-    if "tools" not in can:
-        return unable("tools", model=model, messages=messages, tools=[TOOL])
-    answer = client().chat.completions.create(model=model, messages=messages, tools=[TOOL])
-    assert answer.choices[0].finish_reason == "tool_calls", answer
-    message = answer.choices[0].message
-    call = message.tool_calls[0]
-    assert call.function.name == "search" and json.loads(call.function.arguments) == {"tools": ["search"]}, call
-    messages += [message, {"role": "tool", "tool_call_id": call.id, "content": "found it"}]
-    answer = client().chat.completions.create(model=model, messages=messages, tools=[TOOL])
-    assert answer.choices[0].finish_reason == "stop", answer
-
-
-def alike_tools_in_a_stream(model, can):
-    messages = [{"role": "user", "content": "please call a tool"}]
-    if "stream-tools" not in can:
-        return unable("tools", model=model, messages=messages, tools=[TOOL], stream=True)
-    name, arguments, reason = "", "", None
-    for chunk in client().chat.completions.create(model=model, messages=messages, tools=[TOOL], stream=True):
-        for choice in chunk.choices:
-            reason = choice.finish_reason or reason
-            for call in choice.delta.tool_calls or []:
-                assert call.index == 0, call
-                name += call.function.name or ""
-                arguments += call.function.arguments or ""
-    assert (name, json.loads(arguments), reason) == ("search", {"tools": ["search"]}, "tool_calls"), (name, arguments, reason)
-
-
-def alike_images(model, can):
-    parts = [
-        {"type": "text", "text": "what is this?"},
-        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
-    ]
-    messages = [{"role": "user", "content": parts}]
-    if "images" not in can:
-        return unable("messages[0].content[1].image_url", model=model, messages=messages)
-    answer = client().chat.completions.create(model=model, messages=messages)
-    assert "You said: what is this?" in answer.choices[0].message.content, answer
-
-
-def alike_responses(model, can):
-    answer = client().responses.create(model=model, input="good day")
-    assert answer.output_text == "You said: good day", answer
-    events = list(client().responses.create(model=model, input="good day", stream=True))
-    assert events[-1].type == "response.completed", events[-1]
-    assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == answer.output_text, events
-
-
-def unable(field, **request):
-    error = refused(openai.BadRequestError, "invalid_request", lambda c: c.chat.completions.create(**request))
-    assert error.param.startswith(field), (error.param, field)
-
-
 def refused(kind, code, ask, key=KEY):
     try:
         ask(client(key))
@@ -267,12 +171,7 @@ def refused(kind, code, ask, key=KEY):
 
 
 def tests():
-    for name, test in list(globals().items()):
-        if not ASKED and name.startswith("test_"):
-            yield name, test
-        for model, abilities in ASKED.items():
-            if name.startswith("alike_"):
-                yield f"{name} of {model}", functools.partial(test, model, abilities.split("+"))
+    return [(name, test) for name, test in globals().items() if name.startswith("test_")]
 
 
 def main():

@@ -28,8 +28,8 @@ import (
 )
 
 const (
-	// Most is the largest image that is fetched, in bytes.
-	Most = 5 << 20
+	// Most is the largest image that is fetched, in bytes: what Bedrock takes.
+	Most = 15 << 18
 	// within is how long one image may take.
 	within = 5 * time.Second
 )
@@ -67,14 +67,14 @@ func (f Fetcher) Fetch(ctx context.Context, address string, hosts []string) ([]b
 	case !strings.HasPrefix(strings.ToLower(response.Header.Get("Content-Type")), "image/"):
 		return nil, refused(errors.New("the image's host answered with what is no image"))
 	case response.ContentLength > Most:
-		return nil, refused(errors.New("the image is larger than 5 MiB"))
+		return nil, refused(errors.New("the image is larger than 3.75 MiB"))
 	}
 	image, err := io.ReadAll(io.LimitReader(response.Body, Most+1))
 	switch {
 	case err != nil:
 		return nil, failed(err)
 	case len(image) > Most:
-		return nil, refused(errors.New("the image is larger than 5 MiB"))
+		return nil, refused(errors.New("the image is larger than 3.75 MiB"))
 	}
 	return image, nil
 }

@@ -2,10 +2,12 @@ package openai
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"github.com/tidwall/gjson"
 )
@@ -116,6 +118,58 @@ func words(b Behavior, prompt string) string {
 		said = strings.ToValidUTF8(said, "?")
 	}
 	return said
+}
+
+// cut ends what is said where the request wants it to end, and says why it ends; limits
+// are the fields that may say how many tokens there may be.
+func cut(r Request, said string, limits ...string) (text, reason string) {
+	text = said
+	for _, stop := range r.JSON("stop").Array() {
+		if i := strings.Index(text, stop.String()); i >= 0 && stop.String() != "" {
+			text = text[:i]
+		}
+	}
+	for _, name := range limits {
+		if limit := r.JSON(name); limit.Exists() && limit.Int() > 0 && len(strings.Fields(text)) > int(limit.Int()) {
+			return firstWords(text, int(limit.Int())), "length"
+		}
+	}
+	return text, "stop"
+}
+
+// firstWords is the beginning of a text that counts n tokens.
+func firstWords(text string, n int) string {
+	count, inside := 0, false
+	for i, c := range text {
+		space := unicode.IsSpace(c)
+		if !space && !inside {
+			if count == n {
+				return strings.TrimRightFunc(text[:i], unicode.IsSpace)
+			}
+			count++
+		}
+		inside = !space
+	}
+	return text
+}
+
+// seen says what images the user showed as data: " (saw png of 70 bytes)". Of what it is
+// told to say nothing is added.
+func seen(b Behavior, content gjson.Result) string {
+	var said strings.Builder
+	for _, part := range content.Array() {
+		address := part.Get("image_url.url").String()
+		if address == "" {
+			address = part.Get("image_url").String()
+		}
+		head, data, found := strings.Cut(address, ";base64,")
+		format, picture := strings.CutPrefix(head, "data:image/")
+		if b.Content == "" && found && picture {
+			bytes, _ := base64.StdEncoding.DecodeString(data) // what is none has no bytes
+			fmt.Fprintf(&said, " (saw %s of %d bytes)", format, len(bytes))
+		}
+	}
+	return said.String()
 }
 
 func firstRunes(s string, n int) string {

@@ -15,10 +15,14 @@ type Behavior struct {
 	Status  int         // in place of the ordinary status
 	Header  http.Header // set over the ordinary headers
 	Body    []byte      // in place of the ordinary body, as it is
-	Content string      // the model's words, in place of an echo of the prompt
+	Content string      // the model's words, in place of an echo of the prompt and of what it was shown
 	Size    int         // bytes of the model's words, by repetition
 	Pieces  int         // pieces the words of a stream come in; 0: one a word
 	Raw     []byte      // written to the connection in place of an answer, which is then closed
+
+	Reasoning string // said before the words, as reasoning_content; chat alone
+	Calls     int    // calls of the first so many tools, when one is called; 0: one
+	ToolInput string // the arguments of each call
 
 	// When it is said.
 	ReadPause      time.Duration   // between pieces of 16 KiB of the request's body

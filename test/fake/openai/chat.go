@@ -10,15 +10,17 @@ import (
 // chat answers POST /v1/chat/completions: with a call of a tool if one was asked
 // for, otherwise with an echo of the last user message.
 func chat(r Request, b Behavior) answer {
-	prompt := textOfMessages(r.JSON("messages"))
-	said := words(b, lastUserText(r.JSON("messages")))
+	prompt, last := textOfMessages(r.JSON("messages")), lastUser(r.JSON("messages"))
+	said, reason := cut(r, words(b, textOf(last))+seen(b, last), "max_completion_tokens", "max_tokens")
 	tools := toolNames(r.JSON("tools"), "function.name")
 	message := object{"role": "assistant", "content": said, "refusal": nil}
-	reason := "stop"
-	if name := askedTool(r, tools, r.JSON("tool_choice.function.name").String(), lastUserText(r.JSON("messages"))); name != "" {
-		reason, said = "tool_calls", string(encode(object{"tools": tools}))
-		message["content"] = nil
-		message["tool_calls"] = []any{toolCall(r, name, said)}
+	if asked := askedTools(r, tools, r.JSON("tool_choice.function.name").String(), textOf(last), b.Calls); len(asked) > 0 {
+		reason, message["content"] = "tool_calls", nil
+		message["tool_calls"], said = toolCalls(r, asked, arguments(b, tools))
+	}
+	if b.Reasoning != "" {
+		message["reasoning_content"] = b.Reasoning
+		said += " " + b.Reasoning
 	}
 	if r.JSON("stream").Bool() {
 		return chatStream(r, b, message, reason, usage(prompt, said))
@@ -32,12 +34,25 @@ func chat(r Request, b Behavior) answer {
 
 func chatID(r Request) string { return fmt.Sprintf("chatcmpl-fake-%d", r.Number) }
 
-func toolCall(r Request, name, arguments string) object {
-	return object{
-		"id": fmt.Sprintf("call_fake_%d", r.Number), "type": "function",
-		"function": object{"name": name, "arguments": arguments},
+// arguments are those of each call: the names of all tools, unless b says.
+func arguments(b Behavior, tools []string) string {
+	if b.ToolInput != "" {
+		return b.ToolInput
 	}
+	return string(encode(object{"tools": tools}))
 }
+
+// toolCalls are the calls of the tools named, and what they say together, for counting.
+func toolCalls(r Request, names []string, arguments string) (calls []any, said string) {
+	for i, name := range names {
+		calls = append(calls, object{
+			"id": callID(r, i), "type": "function", "function": object{"name": name, "arguments": arguments},
+		})
+	}
+	return calls, strings.Repeat(arguments+" ", len(names))
+}
+
+func callID(r Request, i int) string { return fmt.Sprintf("call_fake_%d_%d", r.Number, i) }
 
 // chatStream sends the role, the words or the tool call in pieces, the reason, the
 // usage if it was asked for, and the end.
@@ -57,8 +72,15 @@ func chatStream(r Request, b Behavior, message object, reason string, used objec
 		return event(chunk([]any{object{"index": 0, "delta": d, "logprobs": nil, "finish_reason": reason}}))
 	}
 	events := [][]byte{delta(object{"role": "assistant", "content": "", "refusal": nil}, nil)}
+	if thought, ok := message["reasoning_content"].(string); ok {
+		for _, piece := range pieces(b, thought) {
+			events = append(events, delta(object{"reasoning_content": piece}, nil))
+		}
+	}
 	if calls, ok := message["tool_calls"].([]any); ok {
-		events = append(events, callDeltas(b, calls[0].(object), delta)...)
+		for i, call := range calls {
+			events = append(events, callDeltas(b, i, call.(object), delta)...)
+		}
 	} else {
 		for _, piece := range pieces(b, message["content"].(string)) {
 			events = append(events, delta(object{"content": piece}, nil))
@@ -73,35 +95,37 @@ func chatStream(r Request, b Behavior, message object, reason string, used objec
 	return stream(append(events, endOfStream)...)
 }
 
-func callDeltas(b Behavior, call object, delta func(object, any) []byte) [][]byte {
+func callDeltas(b Behavior, index int, call object, delta func(object, any) []byte) [][]byte {
 	function := call["function"].(object)
 	head := object{
-		"index": 0, "id": call["id"], "type": "function",
+		"index": index, "id": call["id"], "type": "function",
 		"function": object{"name": function["name"], "arguments": ""},
 	}
 	events := [][]byte{delta(object{"tool_calls": []any{head}}, nil)}
 	spaced := strings.ReplaceAll(function["arguments"].(string), ",", ", ") // so that there are pieces
 	for _, piece := range pieces(b, spaced) {
-		part := object{"index": 0, "function": object{"arguments": piece}}
+		part := object{"index": index, "function": object{"arguments": piece}}
 		events = append(events, delta(object{"tool_calls": []any{part}}, nil))
 	}
 	return events
 }
 
-// askedTool is the tool to call: the one tool_choice names, the first if one is
-// required, or if the user's words contain "call a tool"; none after a tool's
-// result, so that loops end.
-func askedTool(r Request, tools []string, chosen, user string) string {
+// askedTools are the tools to call: the one tool_choice names, the first (or the first
+// so many) if one is required, or if the user's words contain "call a tool"; none after a
+// tool's result, so that loops end.
+func askedTools(r Request, tools []string, chosen, user string, count int) []string {
 	messages := r.JSON("messages").Array()
 	switch {
 	case len(messages) > 0 && messages[len(messages)-1].Get("role").String() == "tool", len(tools) == 0:
-		return ""
+		return nil
+	case r.JSON("tool_choice").String() == "none":
+		return nil
 	case chosen != "":
-		return chosen
+		return []string{chosen}
 	case r.JSON("tool_choice").String() == "required", strings.Contains(user, "call a tool"):
-		return tools[0]
+		return tools[:min(max(count, 1), len(tools))]
 	}
-	return ""
+	return nil
 }
 
 func toolNames(tools gjson.Result, path string) []string {
@@ -123,14 +147,15 @@ func textOfMessages(messages gjson.Result) string {
 	return strings.Join(texts, " ")
 }
 
-func lastUserText(messages gjson.Result) string {
-	text := ""
+// lastUser is the content of the user's last message.
+func lastUser(messages gjson.Result) gjson.Result {
+	var last gjson.Result
 	for _, message := range messages.Array() {
 		if message.Get("role").String() == "user" {
-			text = textOf(message.Get("content"))
+			last = message.Get("content")
 		}
 	}
-	return text
+	return last
 }
 
 // textOf reads content that is a string or a list of parts with a text.

@@ -9,21 +9,25 @@ import (
 
 // responses answers POST /v1/responses, whole or as its sequence of typed events.
 func responses(r Request, b Behavior) answer {
-	prompt := promptOf(r.JSON("input"))
-	said := words(b, prompt)
+	prompt, last := strings.TrimSpace(r.JSON("instructions").String()+" "+promptOf(r.JSON("input"))), lastSaid(r.JSON("input"))
+	said, why := cut(r, words(b, textOf(last))+seen(b, last), "max_output_tokens")
+	status := map[string]string{"stop": "completed", "length": "incomplete"}[why]
 	tools := toolNames(r.JSON("tools"), "name")
 	item := object{
-		"type": "message", "id": fmt.Sprintf("msg_fake_%d", r.Number), "status": "completed", "role": "assistant",
+		"type": "message", "id": fmt.Sprintf("msg_fake_%d", r.Number), "status": status, "role": "assistant",
 		"content": []any{textPart(said)},
 	}
-	if name := askedTool(r, tools, r.JSON("tool_choice.name").String(), prompt); name != "" && !answersTool(r) {
-		said = string(encode(object{"tools": tools}))
+	if asked := askedTools(r, tools, r.JSON("tool_choice.name").String(), textOf(last), 1); len(asked) > 0 && !answersTool(r) {
+		said, status = arguments(b, tools), "completed"
 		item = object{
 			"type": "function_call", "id": fmt.Sprintf("fc_fake_%d", r.Number), "status": "completed",
-			"call_id": fmt.Sprintf("call_fake_%d", r.Number), "name": name, "arguments": said,
+			"call_id": callID(r, 0), "name": asked[0], "arguments": said,
 		}
 	}
-	done := responseObject(r, "completed", []any{item})
+	done := responseObject(r, status, []any{item})
+	if status == "incomplete" {
+		done["incomplete_details"] = object{"reason": "max_output_tokens"}
+	}
 	done["usage"] = object{
 		"input_tokens": tokens(prompt), "output_tokens": tokens(said), "total_tokens": tokens(prompt) + tokens(said),
 		"input_tokens_details": object{"cached_tokens": 0}, "output_tokens_details": object{"reasoning_tokens": 0},
@@ -70,7 +74,7 @@ func responseStream(r Request, b Behavior, item object, said string, done object
 		emit("response.function_call_arguments.done", object{"item_id": item["id"], "output_index": 0, "name": item["name"], "arguments": said})
 	}
 	emit("response.output_item.done", object{"output_index": 0, "item": item})
-	emit("response.completed", object{"response": done})
+	emit("response."+done["status"].(string), object{"response": done})
 	return stream(events...)
 }
 
@@ -94,9 +98,17 @@ func promptOf(input gjson.Result) string {
 	}
 	var texts []string
 	for _, item := range input.Array() {
-		texts = append(texts, textOf(item.Get("content")))
+		texts = append(texts, textOf(item.Get("content")), textOf(item.Get("output")))
 	}
 	return strings.TrimSpace(strings.Join(texts, " "))
+}
+
+// lastSaid is the content of the user's last message of an input, or the whole input.
+func lastSaid(input gjson.Result) gjson.Result {
+	if !input.IsArray() {
+		return input
+	}
+	return lastUser(input)
 }
 
 // answersTool says that the input ends with a tool's result.

@@ -7,13 +7,15 @@ import (
 )
 
 // script is which behaviour the next request meets. The order: what Next promised,
-// then what fits the model, the user, the request's own wish, and last Always.
+// then what fits the model, the user, the text, the request's own wish, and last
+// Always.
 type script struct {
 	mu     sync.Mutex
 	next   []Behavior
 	always Behavior
 	models map[string]Behavior
 	users  map[string]Behavior
+	texts  map[string]Behavior
 }
 
 // Always is how every request is answered that nothing else fits. The zero
@@ -49,11 +51,18 @@ func (s *Server) ForUser(user string, b Behavior) {
 	s.script.users[user] = b
 }
 
+// ForText is how requests are answered in which this is what the user said last.
+func (s *Server) ForText(text string, b Behavior) {
+	s.script.mu.Lock()
+	defer s.script.mu.Unlock()
+	s.script.texts[text] = b
+}
+
 func (c *script) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next, c.always = nil, Behavior{}
-	c.models, c.users = map[string]Behavior{}, map[string]Behavior{}
+	c.models, c.users, c.texts = map[string]Behavior{}, map[string]Behavior{}, map[string]Behavior{}
 }
 
 // early is what is known before the body was read. Final says that the body will
@@ -83,10 +92,26 @@ func (c *script) late(r Request, early Behavior) Behavior {
 	if b, ok := c.users[user]; ok {
 		return b
 	}
+	if len(c.texts) > 0 {
+		if b, ok := c.texts[lastText(r)]; ok {
+			return b
+		}
+	}
 	if word, ok := strings.CutPrefix(user, "fake:"); ok {
 		if b, ok := Named(word); ok {
 			return b
 		}
 	}
 	return early
+}
+
+// lastText is what the user said last, whatever the endpoint calls it.
+func lastText(r Request) string {
+	switch {
+	case r.JSON("messages").Exists():
+		return textOf(lastUser(r.JSON("messages")))
+	case r.JSON("prompt").Exists():
+		return textOf(r.JSON("prompt"))
+	}
+	return textOf(lastSaid(r.JSON("input")))
 }

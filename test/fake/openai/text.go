@@ -18,7 +18,7 @@ import (
 // completion answers POST /v1/completions.
 func completion(r Request, b Behavior) answer {
 	prompt := textOf(r.JSON("prompt"))
-	said := words(b, prompt)
+	said, why := cut(r, words(b, prompt), "max_tokens")
 	body := func(text string, reason any) object {
 		return object{
 			"id": fmt.Sprintf("cmpl-fake-%d", r.Number), "object": "text_completion", "created": r.Time.Unix(),
@@ -27,7 +27,7 @@ func completion(r Request, b Behavior) answer {
 		}
 	}
 	if !r.JSON("stream").Bool() {
-		all := body(said, "stop")
+		all := body(said, why)
 		all["usage"] = usage(prompt, said)
 		return ok(all)
 	}
@@ -35,7 +35,7 @@ func completion(r Request, b Behavior) answer {
 	for _, piece := range pieces(b, said) {
 		events = append(events, event(body(piece, nil)))
 	}
-	events = append(events, event(body("", "stop")))
+	events = append(events, event(body("", why)))
 	if r.JSON("stream_options.include_usage").Bool() {
 		last := body("", nil)
 		last["choices"], last["usage"] = []any{}, usage(prompt, said)
