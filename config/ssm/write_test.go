@@ -328,9 +328,6 @@ func TestThePointerCanBeWrittenAnew(t *testing.T) {
 }
 
 func TestOldSetsGo(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a hundred pushes")
-	}
 	h := newHouse(t)
 	for i := range ssm.Kept + 20 {
 		h.push(limited(fmt.Sprintf("%d/s", i+1)))

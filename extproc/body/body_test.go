@@ -184,11 +184,3 @@ func BenchmarkScan(b *testing.B) {
 		})
 	}
 }
-
-func TestScanAllocatesLittle(t *testing.T) {
-	for _, size := range []int{300, 200 << 10} {
-		text := conversation(size)
-		allocs := testing.AllocsPerRun(50, func() { _, _ = body.Scan(text) })
-		assert.LessOrEqual(t, allocs, 12.0, "%d bytes", size)
-	}
-}

@@ -10,8 +10,11 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -194,4 +197,66 @@ func startsFromNothing(n ast.Node) bool {
 	}
 	from, ok := call.X.(*ast.Ident)
 	return ok && from.Name == "context" && (call.Sel.Name == "Background" || call.Sel.Name == "TODO")
+}
+
+// sources are all files of Go, by their place in the repository.
+func sources(t *testing.T) map[string]string {
+	t.Helper()
+	const root = "../.."
+	all := map[string]string{}
+	require.NoError(t, filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != root && strings.HasPrefix(entry.Name(), "."):
+			return fs.SkipDir
+		case !strings.HasSuffix(path, ".go"):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		all[filepath.ToSlash(strings.TrimPrefix(path, root+string(filepath.Separator)))] = string(text)
+		return err
+	}))
+	return all
+}
+
+// The race detector allocates, so a ceiling holds without it only: make test-memory runs
+// what has these names, of the packages that have such files.
+func TestCeilingsAreHeldWithoutTheRaceDetector(t *testing.T) {
+	measured := regexp.MustCompile(`(?m)^func Test(Allocations|Memory)|testing\.AllocsPerRun\(`)
+	other := regexp.MustCompile(`(?m)^func (Test\w*)`)
+	for name, text := range sources(t) {
+		apart := strings.HasSuffix(name, "_norace_test.go")
+		if measured.MatchString(text) != apart || apart && !strings.HasPrefix(text, "//go:build !race\n") {
+			t.Errorf("%s: what counts allocations or memory stands in files _norace_test.go with //go:build !race, and nothing else does", name)
+		}
+		for _, test := range other.FindAllStringSubmatch(text, -1) {
+			if apart && !strings.HasPrefix(test[1], "TestAllocations") && !strings.HasPrefix(test[1], "TestMemory") {
+				t.Errorf("%s: nothing would run %s: its name begins with TestAllocations or TestMemory", name, test[1])
+			}
+		}
+	}
+}
+
+// skippers are the files that may skip a test, with the reason.
+var skippers = map[string]string{
+	"test/need/need.go":              "it fails in CI",
+	"envoy/envoytest/envoytest.go":   "it fails in CI",
+	"envoy/orphan_test.go":           "of Linux only",
+	"envoy/fetch_test.go":            "of some platforms only; and one downloads 37 MB, and so is asked for",
+	"xds/memory_norace_test.go":      "of Linux only",
+	"test/load/plan_test.go":         "of Linux only",
+	"test/load/processes_test.go":    "of Linux only",
+	"test/e2e/pushes/house_test.go":  "of Linux only",
+	"test/e2e/pushes/pushes_test.go": "it takes two minutes: make soak",
+	"config/fuzz_test.go":            "an input of the fuzzer's that says nothing",
+}
+
+func TestSkipsAreNotSilent(t *testing.T) {
+	skips := regexp.MustCompile(`\b(t|b|tb|f)\.Skip(f|Now)?\(`)
+	for name, text := range sources(t) {
+		if skips.MatchString(text) && skippers[name] == "" {
+			t.Errorf("%s skips a test: in CI that is a test that never runs; say what it needs with need.Missing (test/need)", name)
+		}
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postern-proxy/postern/test/need"
 	"github.com/postern-proxy/postern/xds/reader"
 )
 
@@ -32,12 +33,8 @@ const sanitizers = "-fsanitize=address,undefined"
 // compile makes a program of a file in C.
 func compile(t testing.TB, binary, source string, more ...string) ([]byte, error) {
 	t.Helper()
-	cc, err := exec.LookPath("cc")
-	if err != nil {
-		t.Skip("no C compiler (cc): there is no module either")
-	}
 	args := append([]string{"-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o", binary, source}, more...)
-	return exec.CommandContext(t.Context(), cc, args...).CombinedOutput()
+	return exec.CommandContext(t.Context(), need.Program(t, "cc"), args...).CombinedOutput()
 }
 
 func play(t testing.TB) *player {

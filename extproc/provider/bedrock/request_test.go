@@ -151,14 +151,6 @@ const typical = `{"model":"smart","temperature":0.2,"max_tokens":500,"stream":tr
 {"role":"assistant","content":null,"tool_calls":[{"id":"call_1","type":"function","function":{"name":"get_weather","arguments":"{\"town\":\"Rome\"}"}}]},
 {"role":"tool","tool_call_id":"call_1","content":"21"},{"role":"assistant","content":"It is 21 °C."},{"role":"user","content":"And Oslo?"}]}`
 
-func TestRequestAllocatesLittle(t *testing.T) {
-	in := bedrock.Input{Path: "/v1/chat/completions", Model: sonnet, Body: []byte(typical)}
-	_, err := bedrock.Request(in)
-	require.NoError(t, err)
-	allocs := testing.AllocsPerRun(50, func() { _, _ = bedrock.Request(in) })
-	assert.LessOrEqual(t, allocs, 45.0)
-}
-
 func BenchmarkRequest(b *testing.B) {
 	in := bedrock.Input{Path: "/v1/chat/completions", Model: sonnet, Body: []byte(typical)}
 	b.SetBytes(int64(len(typical)))

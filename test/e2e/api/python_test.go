@@ -9,30 +9,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/postern-proxy/postern/test/need"
 )
 
-// interpreter is a Python that has the official openai package: the one in PYTHON, or
-// the one that `make test` sets up.
-func interpreter(t *testing.T) string {
-	t.Helper()
-	python := os.Getenv("PYTHON")
-	if python == "" {
-		python = filepath.Join("..", "..", "..", ".tools", "python", "bin", "python")
-	}
-	printed, err := exec.CommandContext(t.Context(), python, "-c", "import openai").CombinedOutput()
-	switch {
-	case err == nil:
-		return python
-	case os.Getenv("CI") == "true":
-		t.Fatalf("%s needs Python with the openai package (%s): %v\n%s", t.Name(), python, err, printed)
-	default:
-		t.Skipf("%s needs Python with the openai package (%s): run make test", t.Name(), python)
-	}
-	return ""
-}
-
 func TestOfficialPythonClient(t *testing.T) {
-	python := interpreter(t)
+	python := need.Python(t, filepath.Join("..", "..", ".."), "openai")
 	h := shared(t)
 	limited := h.key(t, "five", time.Now())
 	c := clientOf(t, false, nil)

@@ -22,6 +22,7 @@ import (
 
 	fake "github.com/postern-proxy/postern/test/fake/bedrock"
 	"github.com/postern-proxy/postern/test/fake/openai"
+	"github.com/postern-proxy/postern/test/need"
 	"github.com/postern-proxy/postern/test/parity"
 )
 
@@ -89,7 +90,7 @@ func (h *house) inGo(t *testing.T, file parity.File) {
 
 func (h *house) inPython(t *testing.T) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), interpreter(t), filepath.Join("..", "..", "python", "parity.py"),
+	cmd := exec.CommandContext(t.Context(), need.Python(t, filepath.Join("..", "..", ".."), "openai"), filepath.Join("..", "..", "python", "parity.py"),
 		filepath.Join("..", "..", "parity", "cases.json"), h.URL+"/v1", h.Key)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
 	printed, err := cmd.CombinedOutput()
@@ -161,26 +162,6 @@ func replies(messages []map[string]any, message map[string]any) []any {
 		all = append(all, m)
 	}
 	return all
-}
-
-// interpreter is a Python that has the official openai package: the one in PYTHON, or
-// the one that `make test` sets up.
-func interpreter(t *testing.T) string {
-	t.Helper()
-	python := os.Getenv("PYTHON")
-	if python == "" {
-		python = filepath.Join("..", "..", "..", ".tools", "python", "bin", "python")
-	}
-	printed, err := exec.CommandContext(t.Context(), python, "-c", "import openai").CombinedOutput()
-	switch {
-	case err == nil:
-		return python
-	case os.Getenv("CI") == "true":
-		t.Fatalf("%s needs Python with the openai package (%s): %v\n%s", t.Name(), python, err, printed)
-	default:
-		t.Skipf("%s needs Python with the openai package (%s): run make test", t.Name(), python)
-	}
-	return ""
 }
 
 // TestEveryRefusalStandsOnThePage: the table of differences has the rows that the cases

@@ -108,9 +108,6 @@ func TestAReplicaThatGoesWrong(t *testing.T) {
 }
 
 func TestASlowServiceEndsItsRequestsAndNoOthers(t *testing.T) {
-	if testing.Short() {
-		t.Skip(t.Name() + " waits for a timeout of 10 s")
-	}
 	one, two := fake.Start(t), fake.Start(t)
 	socket := filepath.Join(shortFolder(t), "r.sock")
 	(&faulty{at: 2, how: "sleeps"}).serve(t, socket)

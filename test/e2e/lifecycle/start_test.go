@@ -17,6 +17,7 @@ import (
 
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
+	"github.com/postern-proxy/postern/test/need"
 )
 
 // asShipped is the configuration that the repository has for newcomers, on a free
@@ -35,9 +36,7 @@ var curlLine = regexp.MustCompile(`(?m)^\s*(curl .*)$`)
 // paste runs the printed line as a newcomer does; change may edit it before.
 func paste(t *testing.T, g *gate.Gate, change func(string) string) string {
 	t.Helper()
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("there is no curl to paste the line for")
-	}
+	need.Program(t, "curl")
 	found := curlLine.FindStringSubmatch(g.Output())
 	require.NotNil(t, found, "no curl line in:\n%s", g.Output())
 	cmd := exec.Command("sh", "-c", change(found[1])+" --silent --show-error --max-time 20")

@@ -19,6 +19,7 @@ import (
 	"github.com/postern-proxy/postern/envoy/envoytest"
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
+	"github.com/postern-proxy/postern/test/need"
 	"github.com/postern-proxy/postern/xds/reader"
 )
 
@@ -70,7 +71,7 @@ func byEachReader(t *testing.T, test func(t *testing.T, h *house)) {
 	for _, name := range []string{"script", "module"} {
 		t.Run(name, func(t *testing.T) {
 			if name == "module" && reader.Beside(envoytest.Binary(t), envoy.Version) == "" {
-				t.Skip("there is no module: make setup found no C compiler")
+				need.Missing(t, "the native reader: run make setup where there is a C compiler (cc)")
 			}
 			h := open(t, "", "--reader", name)
 			h.reader = name

@@ -24,6 +24,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/postern-proxy/postern/test/gate"
+	"github.com/postern-proxy/postern/test/need"
 )
 
 const (
@@ -46,10 +47,7 @@ func tool(t *testing.T, name, variable string) string {
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s needs %s: install Debian's package prometheus", t.Name(), name)
-	}
-	t.Skipf("%s needs %s: make test fetches it, or install Debian's package prometheus", t.Name(), name)
+	need.Missing(t, name+": make test fetches it, or install Debian's package prometheus")
 	return ""
 }
 

@@ -2,7 +2,6 @@ package aws
 
 import (
 	"bytes"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/postern-proxy/postern/test/need"
 )
 
 var emulator struct {
@@ -79,18 +80,7 @@ func Stop() {
 // Without it the test is skipped, except where CI=true says that everything is there.
 func findPython(t testing.TB) string {
 	t.Helper()
-	python := os.Getenv("PYTHON")
-	if python == "" {
-		python = filepath.Join(root(t), ".tools", "python", "bin", "python")
-	}
-	if printed, err := exec.Command(python, "-c", "import moto, flask, flask_cors").CombinedOutput(); err != nil {
-		message := fmt.Sprintf("the AWS emulator (moto) is missing: run make setup, or set PYTHON to a python that has it: %v %s", err, printed)
-		if os.Getenv("CI") == "true" {
-			t.Fatal(message)
-		}
-		t.Skip(message)
-	}
-	return python
+	return need.Python(t, root(t), "moto, flask, flask_cors")
 }
 
 // root is the repository's folder.
