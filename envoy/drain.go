@@ -20,23 +20,23 @@ const (
 // drain lets running requests end and then stops the child. SIGTERM alone would cut
 // them: Envoy leaves within 10 ms. An Envoy that is not ready yet accepts none, and
 // is stopped at once.
-func (s *Supervisor) drain(ctx context.Context, c *child, ready bool) {
+func (s *Supervisor) drain(ctx context.Context, c *running, ready bool) {
 	s.tell(Event{State: Draining})
 	if ready {
 		s.finishRequests(ctx, c)
 	}
-	c.end(s.kill)
+	c.End(killGrace, s.kill)
 }
 
 // finishRequests waits for running requests, unless the child ends or Kill is called.
-func (s *Supervisor) finishRequests(ctx context.Context, c *child) {
+func (s *Supervisor) finishRequests(ctx context.Context, c *running) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.set.DrainTimeout)
 	defer cancel()
 	go func() {
 		defer cancel()
 		select {
 		case <-ctx.Done():
-		case <-c.done:
+		case <-c.Done():
 		case <-s.kill:
 		}
 	}()

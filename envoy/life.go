@@ -44,7 +44,7 @@ func (s *Supervisor) live(ctx context.Context, config string) life {
 	if err != nil {
 		return life{unstartable: true, reason: err.Error()}
 	}
-	pid := c.cmd.Process.Pid
+	pid := c.PID()
 	s.setPID(pid)
 	defer s.setPID(0)
 	s.tell(Event{State: Starting})
@@ -63,7 +63,7 @@ func (s *Supervisor) live(ctx context.Context, config string) life {
 		case <-s.stop:
 			s.drain(ctx, c, !since.IsZero() || s.ready(ctx))
 			return life{pid: pid, stopped: true}
-		case <-c.done:
+		case <-c.Done():
 			// Asked to stop and ended by itself in the same moment: no crash.
 			l := life{pid: pid, stopped: closed(s.stop), wasReady: !since.IsZero(), reason: ending(c)}
 			if l.wasReady {
@@ -101,10 +101,10 @@ func (s *Supervisor) awaitReady(ctx context.Context) <-chan struct{} {
 }
 
 // ending says in one line how a child ended.
-func ending(c *child) string {
-	state := c.cmd.ProcessState
+func ending(c *running) string {
+	state := c.State()
 	if state == nil {
-		return fmt.Sprint(c.err) // nobody could see how
+		return fmt.Sprint(c.Err()) // nobody could see how
 	}
 	if state.Exited() && !state.Success() {
 		if why := reason(c.tail.String()); why != "" {

@@ -44,6 +44,8 @@ type gate struct {
 	fleet   bool // Envoys of other hosts are served too
 	source  *source
 	started time.Time
+	handed  handed // to replicas
+	second  second
 
 	// changing is held by whoever makes another snapshot the one that is served: of
 	// another configuration, or in another order.
@@ -69,11 +71,11 @@ type sockets struct {
 	records string // the same, from the native module
 
 	process  string   // the ext_proc service
-	replicas []string // and its others, run by somebody else
+	replicas []string // and its others
 }
 
 // open makes the parts and starts nothing.
-func open(at place, cfg *config.Config, log *slog.Logger, replicas []string) (*gate, error) {
+func open(at place, cfg *config.Config, log *slog.Logger, replicas []string, own bool) (*gate, error) {
 	signer, err := access.Open(at.data)
 	if err != nil {
 		return nil, err
@@ -115,6 +117,9 @@ func open(at place, cfg *config.Config, log *slog.Logger, replicas []string) (*g
 		},
 	}
 	g.signer.Store(signer)
+	if own {
+		g.sockets.replicas = append(g.sockets.replicas, secondSocket(folder))
+	}
 	g.config.Store(cfg)
 	g.plans.Add(extproc.NewPlan(cfg)) // an Envoy that outlived the Postern before this one asks at once
 	g.answers = &answer.Handler{Config: g.config.Load, Created: g.started}
@@ -174,6 +179,7 @@ func (g *gate) statusHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", g.serveStatus)
 	mux.HandleFunc("GET /top", g.meters.serveTop)
+	mux.HandleFunc("GET /configuration/{version...}", g.serveVersion)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	return mux

@@ -17,6 +17,7 @@ import (
 func (g *gate) apply(ctx context.Context, cfg *config.Config) error {
 	g.changing.Lock()
 	defer g.changing.Unlock()
+	g.handed.add(cfg) // before Envoy hears of it
 	table, err := prices(cfg)
 	if err != nil {
 		return err

@@ -38,6 +38,7 @@ type runFlags struct {
 	threads  int
 	metrics  string
 	replicas []string
+	own      bool // a second process of the service that reads bodies
 	fleet    fleetFlags
 	source   sourceFlags
 }
@@ -78,6 +79,7 @@ func (f *runFlags) addRunTo(cmd *cobra.Command) {
 	f.fleet.addTo(cmd)
 	f.source.addSourceTo(cmd)
 	cmd.Flags().StringArrayVar(&f.replicas, "replica", nil, "Unix socket of another ext_proc replica (see postern extproc); may be repeated")
+	cmd.Flags().BoolVar(&f.own, "own-replica", true, "run a second process of the service that reads bodies, which serves on if the first does not, and the reverse")
 	cmd.Flags().StringVar(&f.logLevel, "envoy-log-level", "warning", "Envoy's own log level")
 	cmd.Flags().StringVar(&f.metrics, "metrics", defaultMetrics, "address of the Prometheus metrics; empty for none")
 	cmd.Flags().StringVar(&f.reader, "reader", "", "who reads the tokens of answers: module (native, built by make setup), script, or empty for the module where it is there")
@@ -135,7 +137,7 @@ func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) err
 			return err
 		}
 	}
-	g, err := open(flags.place, cfg, log, flags.replicas) //nolint:contextcheck // what it makes ends by close
+	g, err := open(flags.place, cfg, log, flags.replicas, flags.own) //nolint:contextcheck // what it makes ends by close
 	if err != nil {
 		return err
 	}
@@ -169,6 +171,9 @@ func (g *gate) stay(ctx context.Context, flags runFlags, binary string, out io.W
 	defer stopServing()
 	services, serving := errgroup.WithContext(serving)
 	g.serve(serving, services, flags.metrics)
+	if flags.own {
+		services.Go(func() error { return g.keepSecond(serving) })
+	}
 	if err := g.serveFleet(serving, services, flags.fleet); err != nil {
 		return errors.Join(err, g.stopServices(stopServing, services))
 	}

@@ -36,6 +36,8 @@ type report struct {
 	Metrics   string              `json:"metrics,omitempty"` // their address; empty: there are none
 
 	Warnings []string `json:"warnings,omitempty"`
+
+	Second *secondReport `json:"second,omitempty"` // the second process of the service that reads bodies
 }
 
 func (g *gate) serveStatus(w http.ResponseWriter, request *http.Request) {
@@ -55,6 +57,7 @@ func (g *gate) serveStatus(w http.ResponseWriter, request *http.Request) {
 	}
 	r.Providers, r.Order = g.reportProviders(cfg), g.reportOrder(cfg)
 	r.Log, r.Metrics = logReportOf(g.meters.gap.Gap(), g.meters.trouble()), g.meters.address
+	r.Second = g.reportSecond()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(r) //nolint:errchkjson // the reader went away, or not: nothing to do
 }
@@ -140,6 +143,7 @@ func printStatus(out io.Writer, r report) {
 	printParts(out, r.Parts)
 	printParameters(out, r.Parameters)
 	printEnvoys(out, r.Envoy)
+	printSecond(out, r.Second)
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(out, "warning        %s\n", warning)
 	}

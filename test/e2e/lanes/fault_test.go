@@ -145,8 +145,8 @@ func TestARestartIsNotSeen(t *testing.T) {
 		}
 	}()
 	for range 3 {
-		replica := exec.Command(gate.Binary(t), "extproc", "--config", g.File, "--socket", socket)
-		replica.Env = append(gate.Environment(t), keys...)
+		replica := exec.Command(gate.Binary(t), "extproc", "--data", g.Data, "--socket", socket)
+		replica.Env = gate.Environment(t)
 		said := &strings.Builder{}
 		replica.Stderr = said
 		require.NoError(t, replica.Start())
