@@ -95,14 +95,20 @@ func (g *gate) runSecond(ctx context.Context) error {
 	}
 }
 
-// itself is this very program, where the system can name it even if another version has
-// taken its place on the disk.
+// itself is this very program. Where another version has taken its place on the disk,
+// that is what the system still has of it (Linux).
 func itself() (string, error) {
 	const running = "/proc/self/exe"
-	if _, err := os.Stat(running); err == nil {
+	path, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	now, errNow := os.Stat(path)
+	own, errOwn := os.Stat(running)
+	if errOwn == nil && (errNow != nil || !os.SameFile(now, own)) {
 		return running, nil
 	}
-	return os.Executable()
+	return path, nil
 }
 
 // readStages tells the metrics what stages took there.

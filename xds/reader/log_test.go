@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/postern-proxy/postern/test/need"
 )
 
 // writer is the module's log in a process that plays Envoy, and the socket it writes to.
@@ -38,7 +40,7 @@ func write(t *testing.T, sanitizer string) *writer {
 	}
 	if text, err := compile(t, binary, "testdata/log_harness.c", flags...); err != nil {
 		require.NotEmpty(t, sanitizer, "%s", text)
-		t.Skipf("this compiler has no -fsanitize=%s", sanitizer)
+		need.Missing(t, "a C compiler with -fsanitize="+sanitizer)
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, w.socket) // it ends with its input
 	cmd.Stderr = os.Stderr
