@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postern-proxy/postern/access"
 	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/envoy"
 	"github.com/postern-proxy/postern/test/authority"
@@ -50,6 +51,7 @@ type house struct {
 	trust     *tls.Config
 	metered   string // a key whose bucket is not refilled while a test runs
 	probe     *http.Client
+	rotated   access.Key // signed by the last signing key
 }
 
 // document is what differs between pushes.
@@ -59,6 +61,7 @@ type document struct {
 	weights [2]int
 	total   string // timeout of the route
 	limit   string // of a tier that is not the metered key's
+	moved   bool   // a provider is at another address, with another key
 }
 
 func (d document) text(h *house) string {
@@ -75,23 +78,33 @@ func (d document) text(h *house) string {
 	if d.limit == "" {
 		d.limit = "100k/m"
 	}
+	moving, its := h.one, "one.key"
+	if d.moved {
+		moving, its = h.two, "two.key"
+	}
 	return fmt.Sprintf(`
 listen: {address: "{{address}}", tls: {certificate: "file:cert.pem", key: "file:key.pem"}}
 providers:
   %s: {schema: openai, url: %q, key: "file:one.key"}
   second: {schema: openai, url: %q}
   long-%s: {schema: openai, url: %q}
+  moving: {schema: openai, url: %q, key: "file:%s"}
 %s
 models:
   main: {route: [[{provider: %s, weight: %d}, {provider: second, weight: %d}]], timeouts: {total: %s}}
   kind: {route: [[{provider: %s}]], system: Be kind.}
   long: {route: [[{provider: long-%s}]]}
+  moving: {route: [[{provider: moving}]]}
 tiers:
   metered: {requests: 500/d}
   other: {requests: %s}
-`, d.first, h.one.URL()+"/v1", h.two.URL()+"/v1", d.first, h.long.URL()+"/v1", d.more,
+`, d.first, h.one.URL()+"/v1", h.two.URL()+"/v1", d.first, h.long.URL()+"/v1",
+		named(moving)+"/v1", its, d.more,
 		d.first, weights[0], weights[1], d.total, d.first, d.first, d.limit)
 }
+
+// named is a server's URL by a name, which has to be found first.
+func named(s *fake.Server) string { return strings.Replace(s.URL(), "127.0.0.1", "localhost", 1) }
 
 func newHouse(t *testing.T, args ...string) *house {
 	t.Helper()
@@ -101,6 +114,7 @@ func newHouse(t *testing.T, args ...string) *house {
 	h.trust = h.authority.Client(t)
 	h.authority.Write(t, h.folder, "127.0.0.1")
 	h.replace(t, "one.key", "sk-0")
+	h.replace(t, "two.key", "tk-0")
 	h.Gate = gate.Start(t, gate.Settings{Config: document{}.text(h), Folder: h.folder, TLS: true, Args: args})
 	cmd := exec.Command(gate.Binary(t), "keys", "create", "--tenant", "metered", "--tier", "metered", "--data", h.Data)
 	cmd.Env = gate.Environment(t)
@@ -178,6 +192,15 @@ func (h *house) push(t *testing.T, d document) {
 	}
 }
 
+// answers waits until a key gets a status.
+func (h *house) answers(t *testing.T, key string, status int, why string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		response, _, err := h.ask(h.probe, key, "/v1/models", "")
+		return err == nil && response.StatusCode == status
+	}, soon, glance, why)
+}
+
 // remaining asks once with the metered key and says what is left in its bucket.
 func (h *house) remaining(t *testing.T) int {
 	t.Helper()
@@ -187,6 +210,18 @@ func (h *house) remaining(t *testing.T) int {
 	left, err := strconv.Atoi(response.Header.Get("X-Ratelimit-Remaining-Requests"))
 	require.NoError(t, err)
 	return left
+}
+
+// ownKeys holds that neither of two providers was sent the other's key.
+func (h *house) ownKeys(t *testing.T) {
+	t.Helper()
+	for server, foreign := range map[*fake.Server]string{h.one: "Bearer tk-", h.two: "Bearer sk-"} {
+		for _, r := range server.Requests() {
+			if strings.HasPrefix(r.Header.Get("Authorization"), foreign) {
+				require.Fail(t, "a provider was sent another's key")
+			}
+		}
+	}
 }
 
 // traffic is requests that flow until it is stopped.
@@ -205,7 +240,7 @@ type traffic struct {
 func (h *house) flow(t *testing.T) *traffic {
 	t.Helper()
 	f := &traffic{stopping: make(chan struct{})}
-	for _, model := range []string{"main", "main", "kind"} {
+	for _, model := range []string{"main", "kind", "moving"} {
 		client := h.client(t, &f.opened)
 		f.clients++
 		f.all.Go(func() {
@@ -286,8 +321,8 @@ func (h *house) serial(t *testing.T) string {
 
 func serialOf(c *x509.Certificate) string { return c.SerialNumber.String() }
 
-// resident is the memory of Postern and of its Envoy, in bytes.
-func (h *house) resident(t *testing.T) int64 {
+// resident is the memory of Postern, and that of its Envoy, in bytes.
+func (h *house) resident(t *testing.T) (postern, proxy int64) {
 	t.Helper()
 	all := []string{strconv.Itoa(h.PID())}
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", h.PID()))
@@ -302,15 +337,18 @@ func (h *house) resident(t *testing.T) int64 {
 	if len(all) < 2 {
 		t.Skip("this system does not say which processes a process has")
 	}
-	var total int64
-	for _, id := range all {
+	for i, id := range all {
 		text, err := os.ReadFile("/proc/" + id + "/statm")
 		require.NoError(t, err)
 		pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
 		require.NoError(t, err)
-		total += pages * int64(os.Getpagesize())
+		if i == 0 {
+			postern = pages * int64(os.Getpagesize())
+		} else {
+			proxy += pages * int64(os.Getpagesize())
+		}
 	}
-	return total
+	return postern, proxy
 }
 
 // listeners holds Envoy to the listener that it began with.
