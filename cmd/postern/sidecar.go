@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,7 +56,8 @@ func sidecarCommand() *cobra.Command {
 
 // sidecar is what runs beside an Envoy of a fleet.
 type sidecar struct {
-	extproc.History
+	*lateHistory
+
 	log      *slog.Logger
 	budget   *extproc.Budget
 	cluster  string
@@ -65,25 +65,7 @@ type sidecar struct {
 	view     atomic.Pointer[config.Config] // of the cluster
 	meters   *meters
 	started  time.Time
-
-	look     func()        // has the source looked at out of turn
-	patience time.Duration // of a request, with its version not being there
-
-	mu      sync.Mutex    // of those who adopt, and of what follows
-	adopted chan struct{} // closed at the next change
-	asked   time.Time     // when the source was last looked at out of turn
-	vain    time.Time     // when an unknown version was last looked for without avail
-	rest    time.Duration // from then on nobody looks for one
 }
-
-const (
-	// lookLeast and lookMost bound how often a version that nobody knows is looked
-	// for: an Envoy that refuses all that is new may ask with each request.
-	lookLeast = 250 * time.Millisecond
-	lookMost  = 30 * time.Second
-	// lookFor is how long a request waits for its version.
-	lookFor = 5 * time.Second
-)
 
 func runSidecar(ctx context.Context, flags sidecarFlags) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -101,8 +83,8 @@ func runSidecar(ctx context.Context, flags sidecarFlags) error {
 	}
 	defer unlock()
 	s := &sidecar{
-		log: log, budget: extproc.NewBudget(int64(cfg.Extproc.Memory)), cluster: flags.cluster, started: time.Now(),
-		look: source.again, patience: lookFor, adopted: make(chan struct{}),
+		lateHistory: newLateHistory(log, source.again), log: log,
+		budget: extproc.NewBudget(int64(cfg.Extproc.Memory)), cluster: flags.cluster, started: time.Now(),
 	}
 	view, services := cfg.View(flags.cluster)
 	s.services = services
@@ -144,65 +126,8 @@ func (s *sidecar) run(ctx context.Context, cfg *config.Config, source *source, m
 	return group.Wait()
 }
 
-// Plan finds a version. The control plane may have told Envoy of one that has not
-// reached this host: then the source is looked at out of turn, because the request would
-// fail, and whoever comes with it waits until it is there.
-func (s *sidecar) Plan(version string) *extproc.Plan {
-	if p := s.History.Plan(version); p != nil {
-		return p
-	}
-	deadline, again := time.NewTimer(s.patience), time.NewTicker(lookLeast)
-	defer deadline.Stop()
-	defer again.Stop()
-	for {
-		adopted := s.ask()
-		if p := s.History.Plan(version); p != nil || adopted == nil {
-			return p
-		}
-		select {
-		case <-adopted:
-		case <-again.C:
-		case <-deadline.C:
-			s.gaveUp(version)
-			return nil
-		}
-	}
-}
-
-// ask has the source looked at, unless it just was, and gives what is closed when something
-// new is there; nil while nobody looks because it was in vain.
-func (s *sidecar) ask() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if time.Since(s.vain) < s.rest {
-		return nil
-	}
-	if time.Since(s.asked) >= lookLeast {
-		s.asked = time.Now()
-		s.look()
-	}
-	return s.adopted
-}
-
-// gaveUp has nobody look for a version for a while, which is longer each time.
-func (s *sidecar) gaveUp(version string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if time.Since(s.vain) < s.rest {
-		return // one of those who waited together has said so
-	}
-	s.vain, s.rest = time.Now(), min(max(2*s.rest, lookLeast), lookMost)
-	s.log.Error("a version that Envoy has is not to be had here", "version", version)
-}
-
-// adopt makes a version the current one.
+// adopt makes a version the current one. Only the goroutine that watches calls it.
 func (s *sidecar) adopt(cfg *config.Config) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.adoptLocked(cfg)
-}
-
-func (s *sidecar) adoptLocked(cfg *config.Config) error {
 	table, err := prices(cfg)
 	if err != nil {
 		return err
@@ -216,15 +141,8 @@ func (s *sidecar) adoptLocked(cfg *config.Config) error {
 	s.meters.tracker.Configure(view)
 	s.budget.Resize(int64(cfg.Extproc.Memory))
 	boundMemory(cfg)
-	s.learn(extproc.NewPlan(cfg))
+	s.Add(extproc.NewPlan(cfg))
 	return nil
-}
-
-// learn makes a plan the newest, and tells those who wait. The caller holds s.mu.
-func (s *sidecar) learn(p *extproc.Plan) {
-	s.Add(p)
-	close(s.adopted)
-	s.adopted, s.rest = make(chan struct{}), 0
 }
 
 func (s *sidecar) answers() http.Handler {

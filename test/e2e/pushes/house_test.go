@@ -136,7 +136,8 @@ func (h *house) replace(t *testing.T, name, text string) {
 func (h *house) client(t *testing.T, opened *atomic.Int64) *http.Client {
 	t.Helper()
 	dialer := &tls.Dialer{Config: h.trust}
-	transport := &http.Transport{DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+	// One at a time: it is back in the pool a moment after its answer was read.
+	transport := &http.Transport{MaxConnsPerHost: 1, DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		if opened != nil {
 			opened.Add(1)
 		}

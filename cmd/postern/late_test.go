@@ -18,15 +18,15 @@ func planOf(version string) *extproc.Plan { return extproc.NewPlan(&config.Confi
 
 func TestARequestWaitsForItsVersion(t *testing.T) {
 	var looks atomic.Int32
-	s := &sidecar{log: slog.New(slog.DiscardHandler), patience: 10 * time.Second, adopted: make(chan struct{})}
+	s := newLateHistory(slog.New(slog.DiscardHandler), nil)
 	s.look = func() {
 		if looks.Add(1) == 1 { // another version is all that the first look finds
-			go func() { s.add(planOf("2")) }()
+			go func() { s.Add(planOf("2")) }()
 			return
 		}
-		go func() { s.add(planOf("3")) }()
+		go func() { s.Add(planOf("3")) }()
 	}
-	s.add(planOf("1"))
+	s.Add(planOf("1"))
 	assert.NotNil(t, s.Plan("1"))
 	assert.Zero(t, looks.Load(), "what is known is not looked for")
 	assert.NotNil(t, s.Plan("3"))
@@ -36,7 +36,8 @@ func TestARequestWaitsForItsVersion(t *testing.T) {
 // An Envoy that refuses what is new asks for what it has with each request.
 func TestAVersionThatNobodyHasIsNotLookedForAllTheTime(t *testing.T) {
 	var looks atomic.Int32
-	s := &sidecar{log: slog.New(slog.DiscardHandler), patience: 20 * time.Millisecond, adopted: make(chan struct{})}
+	s := newLateHistory(slog.New(slog.DiscardHandler), nil)
+	s.patience = 20 * time.Millisecond
 	s.look = func() { looks.Add(1) }
 	var all sync.WaitGroup
 	for range 10 {
@@ -60,12 +61,6 @@ func TestAVersionThatNobodyHasIsNotLookedForAllTheTime(t *testing.T) {
 		assert.Nil(t, s.Plan("0"))
 	}
 	assert.Equal(t, lookMost, s.rest)
-	s.add(planOf("1"))
+	s.Add(planOf("1"))
 	assert.Zero(t, s.rest, "what is new may be what it asks for")
-}
-
-func (s *sidecar) add(p *extproc.Plan) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.learn(p)
 }
