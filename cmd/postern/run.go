@@ -143,7 +143,7 @@ func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) err
 	}
 	defer g.close()
 	g.source = source
-	if err := g.meters.registry.Register(sourceMetrics{g}); err != nil {
+	if err := g.meters.registry.Register(sourceMetrics{source, g.config.Load, &g.lastError}); err != nil {
 		return err
 	}
 	return g.stay(ctx, flags, binary, out)

@@ -50,6 +50,7 @@ func sidecarCommand() *cobra.Command {
 	cmd.Flags().StringVar(&flags.cluster, "cluster", "", "the Envoy's cluster (needed)")
 	cmd.Flags().StringVar(&flags.metrics, "metrics", "127.0.0.1:9464", "address of the Prometheus metrics; empty for none")
 	cmd.Flags().StringVar(&flags.admin, "admin", "/run/postern/admin.sock", "Unix socket of Envoy's admin interface, for its counters")
+	cmd.Flags().StringVar(&flags.journal, "usage-log", "", "a file that gets one line of JSON for each request; default none")
 	_ = cmd.MarkFlagRequired("cluster")
 	return cmd
 }
@@ -64,7 +65,10 @@ type sidecar struct {
 	services string
 	view     atomic.Pointer[config.Config] // of the cluster
 	meters   *meters
+	source   *source
 	started  time.Time
+
+	lastError atomic.Pointer[string] // of the last change, for status
 }
 
 func runSidecar(ctx context.Context, flags sidecarFlags) error {
@@ -77,14 +81,17 @@ func runSidecar(ctx context.Context, flags sidecarFlags) error {
 	if err != nil {
 		return err
 	}
-	_, unlock, err := envoy.RuntimeFolder(flags.data) // two would write one ledger
+	folder, unlock, err := envoy.RuntimeFolder(flags.data) // two would write one ledger
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if err := os.WriteFile(folderNote(flags.data), []byte(folder), 0o600); err != nil {
+		return err
+	}
 	s := &sidecar{
 		lateHistory: newLateHistory(log, source.again), log: log,
-		budget: extproc.NewBudget(int64(cfg.Extproc.Memory)), cluster: flags.cluster, started: time.Now(),
+		budget: extproc.NewBudget(int64(cfg.Extproc.Memory)), cluster: flags.cluster, source: source, started: time.Now(),
 	}
 	view, services := cfg.View(flags.cluster)
 	s.services = services
@@ -92,17 +99,20 @@ func runSidecar(ctx context.Context, flags sidecarFlags) error {
 	if err := furnish(services); err != nil {
 		return err
 	}
-	if s.meters, err = openMeters(place{data: flags.data}, envoy.Admin{Socket: flags.admin}, s.view.Load, log); err != nil {
+	if s.meters, err = openMeters(flags.place, envoy.Admin{Socket: flags.admin}, s.view.Load, log); err != nil {
 		return err
 	}
 	defer s.meters.close()
+	if err := s.meters.registry.Register(sourceMetrics{source, s.view.Load, &s.lastError}); err != nil {
+		return err
+	}
 	if err := s.adopt(cfg); err != nil {
 		return err
 	}
-	return s.run(ctx, cfg, source, flags.metrics)
+	return s.run(ctx, cfg, filepath.Join(folder, "status.sock"), flags.metrics)
 }
 
-func (s *sidecar) run(ctx context.Context, cfg *config.Config, source *source, metrics string) error {
+func (s *sidecar) run(ctx context.Context, cfg *config.Config, status, metrics string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	sockets := socketsIn(s.services)
 	group.Go(func() error {
@@ -110,16 +120,21 @@ func (s *sidecar) run(ctx context.Context, cfg *config.Config, source *source, m
 	})
 	group.Go(func() error { return serveHTTP(ctx, sockets.Answer, s.answers()) })
 	group.Go(func() error { return serveHTTP(ctx, sockets.Demo, demo.New()) })
+	group.Go(func() error { return serveHTTP(ctx, status, s.statusHandler()) })
 	s.meters.serve(ctx, group, sockets.Usage, sockets.Records, metrics)
 	group.Go(func() error {
-		return source.watch(ctx, cfg, func(cfg *config.Config, err error) error {
+		return s.source.watch(ctx, cfg, func(cfg *config.Config, err error) error {
 			if err == nil {
 				err = s.adopt(cfg)
 			}
 			if err != nil {
-				s.log.Error("the configuration was not changed: the last good version stays", "reason", err)
+				text := err.Error()
+				s.lastError.Store(&text)
+				s.log.Error("the configuration was not changed: the last good version stays", "version", s.view.Load().Version, "reason", text)
+				return err
 			}
-			return err
+			s.lastError.Store(nil)
+			return nil
 		})
 	})
 	s.log.Info("the services of a sidecar are running", "cluster", s.cluster, "folder", s.services, "version", cfg.Version)
@@ -150,6 +165,18 @@ func (s *sidecar) answers() http.Handler {
 	mux.Handle(usage.PathUsage, s.meters.recent)
 	mux.Handle(usage.PathUsage+"/", s.meters.recent)
 	mux.Handle("/", &answer.Handler{Config: s.view.Load, Created: s.started})
+	return mux
+}
+
+// statusHandler is what a sidecar tells Postern's own commands.
+func (s *sidecar) statusHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		r := reportOf(s.started, s.view.Load(), s.source, s.lastError.Load(), s.meters)
+		r.Sidecar, r.Providers = s.cluster, s.meters.reportProviders(nil)
+		r.write(w)
+	})
+	mux.HandleFunc("GET /top", s.meters.serveTop)
 	return mux
 }
 

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -218,7 +219,11 @@ func printParameters(out io.Writer, s *ssm.Status) {
 }
 
 // sourceMetrics are the metrics of the configuration's source.
-type sourceMetrics struct{ gate *gate }
+type sourceMetrics struct {
+	source    *source
+	config    func() *config.Config
+	lastError *atomic.Pointer[string]
+}
 
 var (
 	inForce = prometheus.NewDesc("postern_configuration_info",
@@ -239,17 +244,17 @@ func (sourceMetrics) Describe(out chan<- *prometheus.Desc) {
 // Collect gives their values.
 func (m sourceMetrics) Collect(out chan<- prometheus.Metric) {
 	var status ssm.Status
-	if m.gate.source.status != nil {
-		if its := m.gate.source.status(); its != nil {
+	if m.source.status != nil {
+		if its := m.source.status(); its != nil {
 			status = *its
 		}
 	}
-	out <- prometheus.MustNewConstMetric(inForce, prometheus.GaugeValue, 1, m.gate.config.Load().Version, status.Set)
+	out <- prometheus.MustNewConstMetric(inForce, prometheus.GaugeValue, 1, m.config().Version, status.Set)
 	if !status.Asked.IsZero() {
 		out <- prometheus.MustNewConstMetric(askedAt, prometheus.GaugeValue, float64(status.Asked.UnixMilli())/1000)
 	}
 	wrong := status.Error
-	if last := m.gate.lastError.Load(); last != nil {
+	if last := m.lastError.Load(); last != nil {
 		wrong = *last + "\n" + wrong
 	}
 	for _, place := range placesOf(wrong) {

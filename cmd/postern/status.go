@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/config/ssm"
 	"github.com/postern-proxy/postern/usage/price"
 	"github.com/postern-proxy/postern/xds"
@@ -24,7 +25,8 @@ type report struct {
 	Started   time.Time  `json:"started"`
 	Version   string     `json:"version"`              // the configuration in use
 	LastError string     `json:"last_error,omitempty"` // why the last change was not taken
-	Envoy     xds.Status `json:"envoy"`
+	Sidecar   string     `json:"sidecar,omitempty"`    // the cluster of the Envoy that it serves; empty: a gate
+	Envoy     xds.Status `json:"envoy"`                // nobody where it is a sidecar: the control plane knows
 
 	Parts []partReport `json:"parts,omitempty"` // who is there, and of which version
 
@@ -42,12 +44,21 @@ type report struct {
 
 func (g *gate) serveStatus(w http.ResponseWriter, request *http.Request) {
 	cfg := g.config.Load()
-	r := report{Started: g.started, Version: cfg.Version, Envoy: g.xds.Status(), Parts: g.reportParts(request.Context())}
-	if last := g.lastError.Load(); last != nil {
+	r := reportOf(g.started, cfg, g.source, g.lastError.Load(), g.meters)
+	r.Envoy, r.Parts = g.xds.Status(), g.reportParts(request.Context())
+	r.Providers, r.Order = g.meters.reportProviders(g.probes.of(cfg)), g.reportOrder(cfg)
+	r.Second = g.reportSecond()
+	r.write(w)
+}
+
+// reportOf is what gates and sidecars say alike.
+func reportOf(started time.Time, cfg *config.Config, from *source, last *string, m *meters) report {
+	r := report{Started: started, Version: cfg.Version}
+	if last != nil {
 		r.LastError = *last
 	}
-	if g.source.status != nil {
-		r.Parameters = g.source.status()
+	if from.status != nil {
+		r.Parameters = from.status()
 	}
 	for _, warning := range cfg.Warnings() {
 		r.Warnings = append(r.Warnings, warning.Path+": "+warning.Message)
@@ -55,9 +66,11 @@ func (g *gate) serveStatus(w http.ResponseWriter, request *http.Request) {
 	if old := oldPrices(time.Now()); old != "" {
 		r.Warnings = append(r.Warnings, old)
 	}
-	r.Providers, r.Order = g.reportProviders(cfg), g.reportOrder(cfg)
-	r.Log, r.Metrics = logReportOf(g.meters.gap.Gap(), g.meters.trouble()), g.meters.address
-	r.Second = g.reportSecond()
+	r.Log, r.Metrics = logReportOf(m.gap.Gap(), m.trouble()), m.address
+	return r
+}
+
+func (r report) write(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(r) //nolint:errchkjson // the reader went away, or not: nothing to do
 }
@@ -142,8 +155,12 @@ func printStatus(out io.Writer, r report) {
 	}
 	printParts(out, r.Parts)
 	printParameters(out, r.Parameters)
-	printEnvoys(out, r.Envoy)
-	printSecond(out, r.Second)
+	if r.Sidecar != "" {
+		fmt.Fprintf(out, "sidecar        of an Envoy of the cluster %s\n", r.Sidecar)
+	} else {
+		printEnvoys(out, r.Envoy)
+		printSecond(out, r.Second)
+	}
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(out, "warning        %s\n", warning)
 	}

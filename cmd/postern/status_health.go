@@ -53,9 +53,9 @@ func logReportOf(gap usage.Gap, trouble string) logReport {
 	return logReport{Entries: gap.Missing, Requests: gap.Requests, At: gap.At, Failure: gap.Failure, Trouble: trouble}
 }
 
-func (g *gate) reportProviders(cfg *config.Config) []providerReport {
-	asked := g.probes.of(cfg)
-	views := g.meters.tracker.Views()
+// reportProviders tells of each provider; asked is how they answered to probes.
+func (m *meters) reportProviders(asked map[string]health.Outcome) []providerReport {
+	views := m.tracker.Views()
 	reports := make([]providerReport, 0, len(views))
 	for _, v := range views {
 		one := providerReport{

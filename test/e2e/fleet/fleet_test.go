@@ -46,6 +46,19 @@ func TestOneControlPlaneManyEnvoys(t *testing.T) {
 		assert.NotContains(t, string(dump), "provider/secret", "what a cluster does not use it does not hear of")
 	})
 
+	t.Run("a sidecar says what it knows", func(t *testing.T) {
+		edge := h.hosts["edge"]
+		status := h.command(t, "status", "--data", edge.data)
+		assert.Contains(t, status, "of an Envoy of the cluster edge")
+		assert.Contains(t, status, "small")
+		assert.NotContains(t, status, "large", "of its view alone")
+		require.Eventually(t, func() bool {
+			text, err := os.ReadFile(filepath.Join(edge.data, "usage.log"))
+			return err == nil && strings.Contains(string(text), `"model":"small"`) &&
+				strings.Contains(h.command(t, "top", "--once", "--data", edge.data), "small")
+		}, patience, glance)
+	})
+
 	t.Run("a change reaches all", func(t *testing.T) {
 		require.Eventually(t, func() bool { return h.current(t) }, patience, glance)
 		h.push(t, "second")

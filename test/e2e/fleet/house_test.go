@@ -95,6 +95,7 @@ type host struct {
 	certs    string
 	files    authority.Files
 	envoy    *process
+	data     string // of its sidecar
 }
 
 // house is a control plane with its fleet.
@@ -215,7 +216,9 @@ func (h *house) run() {
 // furnish starts a host's sidecar, makes the bootstrap and starts its Envoy.
 func (h *house) furnish(t *testing.T, one *host) {
 	t.Helper()
-	start(t, h.env, gate.Binary(t), append([]string{"sidecar", "--cluster", one.cluster, "--data", t.TempDir(), "--metrics", ""}, h.source()...)...)
+	one.data = t.TempDir()
+	start(t, h.env, gate.Binary(t), append([]string{"sidecar", "--cluster", one.cluster, "--data", one.data, "--metrics", "",
+		"--usage-log", filepath.Join(one.data, "usage.log")}, h.source()...)...)
 	h.await(t, filepath.Join(one.services, "trust.pem"))
 	into := t.TempDir()
 	made := start(t, h.env, gate.Binary(t), "bootstrap", "--node", "host-"+one.cluster, "--cluster", one.cluster, "--control-plane", h.address,
