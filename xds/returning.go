@@ -123,7 +123,7 @@ func (s *status) holds(r *cache.DeltaRequest, snapshot *cache.Snapshot) bool {
 		b.waited = true
 		return false
 	}
-	b.wait.timer = time.AfterFunc(stageMost, func() { s.release(c) })
+	b.wait.timer = time.AfterFunc(s.patience, func() { s.release(c) })
 	return true
 }
 
@@ -145,7 +145,7 @@ func (b *brought) of(snapshot *cache.Snapshot) *cache.Snapshot {
 // caughtUp looks whether an Envoy has what its routes wait for. The caller holds s.mu.
 func (s *status) caughtUp(c *conversation) {
 	b := &c.brought
-	if b.wait == nil || b.waited || b.wait.answered || !c.took(b.wait, s.now().Add(-stageMost)) {
+	if b.wait == nil || b.waited || b.wait.answered || !c.took(b.wait, s.now().Add(-s.patience)) {
 		return
 	}
 	b.wait.answered = true

@@ -73,7 +73,8 @@ type status struct {
 	now   func() time.Time
 	guard keeper // nil where everybody may come
 
-	broughtLeast time.Duration
+	// The constants broughtLeast and stageMost, but for tests.
+	broughtLeast, patience time.Duration
 
 	// heard is called, without a lock, after an Envoy has answered or gone, with
 	// its cluster; empty over the Unix socket.
@@ -126,7 +127,7 @@ var _ adsserver.Callbacks = (*status)(nil)
 
 func newStatus(log *slog.Logger) *status {
 	return &status{
-		log: log, now: time.Now, broughtLeast: broughtLeast, streams: map[int64]*conversation{},
+		log: log, now: time.Now, broughtLeast: broughtLeast, patience: stageMost, streams: map[int64]*conversation{},
 		asking: map[*discovery.DeltaDiscoveryRequest]*conversation{},
 	}
 }
