@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -25,6 +26,8 @@ type Target struct {
 	// ChunkedUpTo is the largest body, in bytes, that is sent in chunks, without
 	// its length before it, which may choose a lane too. 0: none is.
 	ChunkedUpTo int
+	// Events are those of its streamed answer, [DONE] among them. 0: StreamEvents.
+	Events int
 	// Largest is the largest body, in bytes, that this row is for. 0: any.
 	Largest int
 
@@ -135,7 +138,7 @@ func (t Target) ask(c Case) (Ask, error) {
 	}
 	ask := Ask{URL: t.URL, Header: t.Header, Body: body, Chunked: c.BodyBytes <= t.ChunkedUpTo, Bytes: PlainBytes}
 	if c.Stream {
-		ask.Events = StreamEvents
+		ask.Events = cmp.Or(t.Events, StreamEvents)
 	}
 	return ask, nil
 }

@@ -49,10 +49,11 @@ type Report struct {
 	Duration time.Duration `json:"round_ns"`
 	Requests int           `json:"round_requests,omitempty"`
 
-	Baselines []Baseline `json:"baselines"`
-	Rows      []Row      `json:"rows"`
-	Verdicts  []Verdict  `json:"verdicts,omitempty"`
-	Notes     []string   `json:"notes,omitempty"` // sentences below the large table
+	Baselines []Baseline  `json:"baselines"`
+	Rows      []Row       `json:"rows"`
+	Verdicts  []Verdict   `json:"verdicts,omitempty"`
+	Chunks    []ChunkCost `json:"chunks,omitempty"`
+	Notes     []string    `json:"notes,omitempty"` // sentences below the large table
 }
 
 func spread(rounds []round, value func(round) float64) Spread {

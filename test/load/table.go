@@ -36,6 +36,7 @@ func (r Report) Markdown() string {
 	for _, b := range r.Baselines[min(1, len(r.Baselines)):] {
 		r.writeComparison(&out, b.Name)
 	}
+	r.writeChunks(&out)
 	writeVerdicts(&out, r.Verdicts)
 	return out.String()
 }

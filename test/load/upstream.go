@@ -15,6 +15,8 @@ import (
 const (
 	PlainBytes   = 1024 // of the plain answer's body
 	StreamEvents = 34   // of the streamed answer, [DONE] among them
+	LongEvents   = 104  // of the one that a model gets whose name ends so
+	longModel    = "-long"
 )
 
 // Upstream is a provider that does as little as HTTP/1.1 permits: each request gets
@@ -37,7 +39,7 @@ func (u *Upstream) Serve(listener net.Listener) error {
 		return nil
 	}
 	defer u.leave(listener)
-	stream := streamWrites(max(u.Together, 1))
+	stream := streams{streamWrites(max(u.Together, 1), StreamEvents), streamWrites(max(u.Together, 1), LongEvents)}
 	for {
 		c, err := listener.Accept()
 		if err != nil {
@@ -95,10 +97,14 @@ func (u *Upstream) leave(c io.Closer) {
 var (
 	plainWrite  = plainAnswer()
 	streamAsked = [][]byte{[]byte(`"stream":true`), []byte(`"stream": true`)}
+	longAsked   = []byte(longModel + `"`)
 )
 
+// streams are the writes of the streamed answers.
+type streams struct{ usual, long [][]byte }
+
 // converse answers the requests of one connection, one after the other.
-func converse(c net.Conn, stream [][]byte) error {
+func converse(c net.Conn, stream streams) error {
 	reader := bufio.NewReaderSize(c, 64<<10)
 	var body []byte
 	for {
@@ -111,7 +117,10 @@ func converse(c net.Conn, stream [][]byte) error {
 		}
 		writes := [][]byte{plainWrite}
 		if bytes.Contains(body, streamAsked[0]) || bytes.Contains(body, streamAsked[1]) {
-			writes = stream
+			writes = stream.usual
+			if bytes.Contains(body, longAsked) {
+				writes = stream.long
+			}
 		}
 		for _, write := range writes {
 			if _, err := c.Write(write); err != nil {
@@ -142,13 +151,13 @@ func plainAnswer() []byte {
 
 // streamWrites are the writes of a streamed answer: a role, words, the reason, the
 // usage and [DONE], each event a chunk of its own.
-func streamWrites(together int) [][]byte {
+func streamWrites(together, count int) [][]byte {
 	const front = `{"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1767225600,"model":"bench","system_fingerprint":"fp_bench",`
 	delta := func(delta, reason string) string {
 		return front + `"choices":[{"index":0,"delta":` + delta + `,"logprobs":null,"finish_reason":` + reason + `}],"usage":null}`
 	}
 	events := []string{delta(`{"role":"assistant","content":""}`, "null")}
-	for i := range StreamEvents - 4 {
+	for i := range count - 4 {
 		events = append(events, delta(fmt.Sprintf(`{"content":"word%d "}`, i), "null"))
 	}
 	events = append(events, delta("{}", `"stop"`),

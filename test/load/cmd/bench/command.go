@@ -30,6 +30,13 @@ const (
 	rowFound      = "Postern found"
 	rowUnderstood = "Postern understood"
 
+	rowPlain       = "native beside Bedrock"
+	rowPlainLong   = "native beside Bedrock 100 chunks"
+	rowOneStream   = "understood beside Bedrock"
+	rowMixed       = "OpenAI on a mixed route"
+	rowBedrock     = "Bedrock"
+	rowBedrockLong = "Bedrock 100 chunks"
+
 	// Measured only if asked for: native where no C compiler was at hand, and lanes that
 	// Postern does not have, to see at which size it changes from one to the other.
 	rowScript     = "Postern native with the script"
@@ -50,6 +57,16 @@ var baselines = []load.Baseline{
 	{Name: rowUnmetered, Rows: []string{rowNative, rowScript}},
 	{Name: rowNative, Rows: []string{rowRefused, rowFailing, rowSilent}},
 	{Name: rowNoop, Rows: []string{rowNoop, rowFound, rowUnderstood}},
+	{Name: rowPlain, Rows: []string{rowOneStream, rowMixed, rowBedrock}},
+	{Name: rowPlainLong, Rows: []string{rowBedrockLong}},
+	{Name: rowOneStream, Rows: []string{rowMixed, rowBedrock}},
+}
+
+// chunks are the pairs that say what a chunk of a stream costs. 60 µs is what Bedrock's
+// may, translation and all.
+var chunks = []load.Chunks{
+	{Short: rowPlain, Long: rowPlainLong, Events: load.LongEvents - load.StreamEvents},
+	{Short: rowBedrock, Long: rowBedrockLong, Events: load.LongEvents - load.StreamEvents, AtMost: 60},
 }
 
 // goals are how dear Postern's lanes may be.
@@ -60,6 +77,7 @@ var goals = []load.Goal{
 	{Row: rowNative, Base: rowUnmetered, Stream: true, CPU: 1.15},
 	{Row: rowUnderstood, Base: rowNoop, CPU: 1.35, Median: 1.25},
 	{Row: rowUnderstood, Base: rowNoop, Stream: true, CPU: 1.35, Median: 1.25},
+	{Row: rowBedrock, Base: rowOneStream, CPU: 1.1}, // one ext_proc stream over native
 }
 
 // laboratory is what the rows share: a folder, the mock provider, the Envoy binary.
@@ -68,11 +86,14 @@ type laboratory struct {
 	folder   string
 	envoy    string
 	mock     *child
-	mockAt   string             // host:port
-	failing  string             // host:port of a provider that says 503; empty until a row needs it
-	silent   string             // of one that never answers
-	gates    map[string]*shared // Posterns that rows have asked for, by their configuration
-	children []*child
+	mockAt   string // host:port
+	failing  string // host:port of a provider that says 503; empty until a row needs it
+	silent   string // of one that never answers
+	bedrock  string // of the fake of Bedrock; empty until a row needs it
+
+	upstreams []int              // processes of providers beside the mock provider
+	gates     map[string]*shared // Posterns that rows have asked for, by their configuration
+	children  []*child
 }
 
 // command runs the bench and writes its report.
@@ -125,7 +146,7 @@ func bench(ctx context.Context, s settings, arguments []string) (load.Report, er
 		Machine: load.ThisMachine(load.Processes{}, envoy.Version), Started: started.UTC(), Took: time.Since(started),
 		Command: strings.Join(append([]string{"bench"}, arguments...), " "), Commit: commit(ctx),
 		Rounds: s.rounds, Duration: s.duration, Requests: s.requests,
-		Baselines: measured, Rows: rows, Verdicts: load.Judge(goals, rows), Notes: lab.notes(),
+		Baselines: measured, Rows: rows, Verdicts: load.Judge(goals, rows), Chunks: load.PerChunk(chunks, rows), Notes: lab.notes(),
 	}, nil
 }
 
@@ -146,6 +167,7 @@ type row struct {
 	make    func(*laboratory, context.Context) (load.Target, error)
 	postern bool // it needs the postern binary
 	extra   bool // it is measured only if asked for by name
+	small   bool // it is measured with the smallest bodies alone
 }
 
 // rows are all there are, in order of the table. A new lane is a line here.
@@ -161,6 +183,12 @@ var rows = []row{
 	{name: rowSilent, make: failover("bench-silent"), postern: true},
 	{name: rowFound, make: (*laboratory).found, postern: true},
 	{name: rowUnderstood, make: (*laboratory).understood, postern: true},
+	{name: rowPlain, make: besideBedrock(model, 0), postern: true, small: true},
+	{name: rowPlainLong, make: besideBedrock("bench-long", load.LongEvents), postern: true, small: true},
+	{name: rowOneStream, make: besideBedrock(modelToChange, 0, throughUnderstand), postern: true, small: true},
+	{name: rowMixed, make: besideBedrock("bench-mixed", 0, throughPick, throughAnswer), postern: true, small: true},
+	{name: rowBedrock, make: besideBedrock("bedrock", 0, throughRequest, throughAnswer), postern: true, small: true},
+	{name: rowBedrockLong, make: besideBedrock("bedrock-long", load.LongEvents, throughRequest, throughAnswer), postern: true, small: true},
 	{name: rowScript, make: (*laboratory).script, postern: true, extra: true},
 	{name: rowEnvoyReads, make: (*laboratory).envoyReads, extra: true},
 	{name: rowGoReads, make: (*laboratory).goReads, postern: true, extra: true},
@@ -192,6 +220,9 @@ func (l *laboratory) targets(ctx context.Context) (targets []load.Target, err er
 			return nil, fmt.Errorf("%s: %w", r.name, l.explain(err))
 		}
 		target.Name = r.name
+		if r.small {
+			target.Largest = quickSize
+		}
 		targets = append(targets, target)
 	}
 	return targets, nil

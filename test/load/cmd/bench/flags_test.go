@@ -19,8 +19,16 @@ func names(rows []row) []string {
 }
 
 // length is how long a run measures.
-func length(s settings, rows int) time.Duration {
-	return time.Duration(len(s.cases())*rows*s.rounds) * (s.warmup + s.duration)
+func length(s settings, rows []row) time.Duration {
+	turns := 0
+	for _, c := range s.cases() {
+		for _, r := range rows {
+			if !r.small || c.BodyBytes <= quickSize {
+				turns++
+			}
+		}
+	}
+	return time.Duration(turns*s.rounds) * (s.warmup + s.duration)
 }
 
 func TestDefaults(t *testing.T) {
@@ -38,9 +46,9 @@ func TestDefaults(t *testing.T) {
 	assert.Equal(t, []string{
 		rowDirect, rowEnvoy, rowNoop, rowUnmetered, rowNative, rowBeside,
 		rowRefused, rowFailing, rowSilent, rowFound, rowUnderstood,
+		rowPlain, rowPlainLong, rowOneStream, rowMixed, rowBedrock, rowBedrockLong,
 	}, names(wanted))
-	took := length(s, len(wanted))
-	assert.Less(t, took.Minutes(), 11.0, "people wait for it")
+	assert.Less(t, length(s, wanted).Minutes(), 13.0, "people wait for it")
 }
 
 func TestQuick(t *testing.T) {
@@ -49,7 +57,7 @@ func TestQuick(t *testing.T) {
 	assert.Equal(t, []load.Case{
 		{Connections: 1, BodyBytes: 300}, {Connections: 16, BodyBytes: 300}, {Connections: 16, Stream: true, BodyBytes: 300},
 	}, s.cases())
-	assert.Less(t, length(s, 6).Minutes(), 1.5)
+	assert.Less(t, length(s, rows[:6]).Minutes(), 1.5)
 	s, err = parse([]string{"--duration", "5s", "--quick"})
 	require.NoError(t, err)
 	assert.InDelta(t, 5, s.duration.Seconds(), 0, "a flag that was given stands")

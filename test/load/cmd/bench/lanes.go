@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	fake "github.com/postern-proxy/postern/test/fake/bedrock"
 	"github.com/postern-proxy/postern/test/load"
 )
 
@@ -121,7 +122,8 @@ func (l *laboratory) postern(ctx context.Context, name, template string, more ..
 	data := l.file("data-" + name)
 	args := append([]string{"run", "--config", l.file(name), "--data", data, "--metrics", ""}, more...)
 	cmd := exec.Command(l.settings.postern, args...)
-	cmd.Env = append(os.Environ(), providerKey+"=sk-bench", "ENVOY="+l.envoy)
+	cmd.Env = append(os.Environ(), providerKey+"=sk-bench", "ENVOY="+l.envoy,
+		"AWS_ACCESS_KEY_ID="+fake.Test.ID, "AWS_SECRET_ACCESS_KEY="+fake.Test.Secret, "AWS_SESSION_TOKEN="+fake.Test.Token, "AWS_EC2_METADATA_DISABLED=true")
 	c, err := l.start("Postern ("+name+")", cmd)
 	if err != nil {
 		return nil, err
@@ -147,12 +149,36 @@ func (l *laboratory) postern(ctx context.Context, name, template string, more ..
 	if len(children) == 0 {
 		return nil, errors.New("Postern answers, but has no Envoy among its children") //nolint:staticcheck // a name
 	}
-	g.target.Roles = l.roles(map[string][]int{roleGo: {g.pid}, roleEnvoy: children})
+	ours, theirs, err := apart(children, g.pid)
+	if err != nil {
+		return nil, err
+	}
+	g.target.Roles = l.roles(map[string][]int{roleGo: append(ours, g.pid), roleEnvoy: theirs})
 	if l.gates == nil {
 		l.gates = map[string]*shared{}
 	}
 	l.gates[name] = g
 	return g, nil
+}
+
+// apart tells Postern's own processes, which have the name of the first, from Envoy's.
+func apart(children []int, first int) (ours, theirs []int, err error) {
+	own, err := load.Processes{}.Stat(first)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, pid := range children {
+		stat, err := load.Processes{}.Stat(pid)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case stat.Name == own.Name:
+			ours = append(ours, pid)
+		default:
+			theirs = append(theirs, pid)
+		}
+	}
+	return ours, theirs, nil
 }
 
 func bearer(token string) map[string]string {

@@ -33,7 +33,7 @@ func main() {
 }
 
 // parts are the processes that the bench starts itself as.
-var parts = map[string]func(context.Context, []string) error{"upstream": upstream, "noop": noop, "broken": broken}
+var parts = map[string]func(context.Context, []string) error{"upstream": upstream, "noop": noop, "broken": broken, "bedrock": bedrock}
 
 func dispatch(ctx context.Context, arguments []string) error {
 	if len(arguments) > 0 {

@@ -84,13 +84,16 @@ func TestEveryRowGoesItsWay(t *testing.T) {
 	}
 	assert.Equal(t, []int{300, 4000}, sizes[rowNative], "larger bodies have no native lane")
 	for _, name := range rowNames() {
-		if !slices.Contains([]string{rowNative, rowBeside, rowUnmetered, rowScript, rowRefused, rowFailing, rowSilent}, name) {
+		if i := slices.IndexFunc(rows, func(r row) bool { return r.name == name }); rows[i].small {
+			assert.Equal(t, []int{300}, sizes[name], name)
+		} else if !slices.Contains([]string{rowNative, rowBeside, rowUnmetered, rowScript, rowRefused, rowFailing, rowSilent}, name) {
 			assert.Equal(t, []int{300, 4000, 200_000}, sizes[name], name)
 		}
 	}
 	text := report.Markdown()
 	assert.Contains(t, text, "Compared with “no-op ext_proc”")
 	assert.Contains(t, text, "Targets: ")
+	assert.Contains(t, text, "What a chunk of a stream costs")
 	assert.Regexp(t, `in bodies of at most \d+ bytes`, text)
 }
 

@@ -37,6 +37,7 @@ type places struct {
 	ListenPort, UpstreamPort string
 	Folder                   string // for sockets
 	Failing, Silent          string // host:port of providers that are out of order
+	Bedrock                  string // host:port of the fake of Bedrock
 }
 
 // startSelf starts this program again as one of its parts, and gives the line that
@@ -68,7 +69,7 @@ func (l *laboratory) startSelf(ctx context.Context, name string, arguments ...st
 
 // roles are the processes of a target, the mock provider's with them.
 func (l *laboratory) roles(more map[string][]int) map[string][]int {
-	roles := map[string][]int{load.RoleUpstream: {l.mock.pid()}}
+	roles := map[string][]int{load.RoleUpstream: append([]int{l.mock.pid()}, l.upstreams...)}
 	maps.Copy(roles, more)
 	return roles
 }
@@ -98,7 +99,7 @@ func (l *laboratory) configure(name, text string) (address string, err error) {
 	if address, err = freeAddress(); err != nil {
 		return "", err
 	}
-	p := places{Listen: address, Upstream: l.mockAt, Folder: l.folder, Failing: l.failing, Silent: l.silent}
+	p := places{Listen: address, Upstream: l.mockAt, Folder: l.folder, Failing: l.failing, Silent: l.silent, Bedrock: l.bedrock}
 	if _, p.ListenPort, err = net.SplitHostPort(address); err != nil {
 		return "", err
 	}

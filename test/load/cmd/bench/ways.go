@@ -62,7 +62,7 @@ func (w way) check(ctx context.Context, c load.Case, ask func() error) error {
 
 // counters are those of the ways, by the ends of their names.
 func (w way) counters(ctx context.Context) (map[string]int64, error) {
-	all, err := envoy.Admin{Socket: w.admin}.Stats(ctx, `http\..*\.(http_transform\.rq_transformed|ext_proc\..*streams_started)`)
+	all, err := envoy.Admin{Socket: w.admin}.Stats(ctx, `.*\.(http_transform\.rq_transformed|ext_proc\..*streams_started)`)
 	if err != nil {
 		return nil, err
 	}
