@@ -25,6 +25,8 @@ type Config struct {
 
 	Health Health `json:"health,omitzero" yaml:"health,omitempty" jsonschema_description:"When a provider is held to be down, and how it is asked whether it is."`
 
+	DNS DNS `json:"dns,omitzero" yaml:"dns,omitempty" jsonschema_description:"Who is asked for the addresses of providers."`
+
 	Extproc Extproc `json:"extproc,omitzero" yaml:"extproc,omitempty" jsonschema_description:"The service that reads request bodies."`
 
 	// DefaultProvider takes every /v1/* endpoint that names no model (files,
@@ -82,7 +84,8 @@ type Provider struct {
 	Connect    Duration          `json:"connect_timeout,omitempty" yaml:"connect_timeout,omitempty" jsonschema_description:"Time to connect; default 2s, or what the models' timeouts.connect say."`
 	Probe      string            `json:"probe,omitempty" yaml:"probe,omitempty" jsonschema:"enum=on,enum=off" jsonschema_description:"off: it is never asked for its models to see whether it is there. Default on."`
 
-	authorities string // the content of CA
+	authorities string   // the content of CA
+	resolvers   []string // of DNS
 }
 
 // Key is one of a provider's credentials.

@@ -43,6 +43,7 @@ func (v *validator) validate() {
 	v.views()
 	v.connects()
 	v.health()
+	v.dns()
 	if at := path("default_provider"); v.given(at) && !v.broken(at) {
 		if v.exists(at, v.config.DefaultProvider) {
 			if why := v.config.Providers[v.config.DefaultProvider].mayPass(); why != "" {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -105,9 +106,28 @@ func newAsker(p *config.Provider, secret string) (*asker, bool) {
 	}
 	return &asker{provider: p, secret: secret, client: http.Client{
 		// No proxy: Envoy knows none.
-		Transport:     &http.Transport{TLSClientConfig: secure, DisableKeepAlives: true, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: 64 << 10},
+		Transport: &http.Transport{
+			TLSClientConfig: secure, DisableKeepAlives: true, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: 64 << 10,
+			DialContext: dialer(p.Resolvers()).DialContext,
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, true
+}
+
+// dialer finds names as Envoy does: with these resolvers, if there are any, one after the
+// other.
+func dialer(resolvers []string) *net.Dialer {
+	if len(resolvers) == 0 {
+		return &net.Dialer{}
+	}
+	var turn atomic.Uint32
+	return &net.Dialer{Resolver: &net.Resolver{
+		PreferGo: true,
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			next := int(turn.Add(1)-1) % len(resolvers)
+			return new(net.Dialer).DialContext(ctx, network, resolvers[next])
+		},
+	}}
 }
 
 // Do adds what this provider wants with each request.

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/test/fake/dns"
 	"github.com/postern-proxy/postern/test/fake/openai"
 )
 
@@ -487,4 +488,22 @@ func TestUnanswered(t *testing.T) {
 	} {
 		assert.Equal(t, want, unanswered(fmt.Errorf("asked: %w", err)))
 	}
+}
+
+// TestAskFindsNamesAsEnvoyDoes: by the configuration's resolvers, of which one may be down.
+func TestAskFindsNamesAsEnvoyDoes(t *testing.T) {
+	server, names, silent := openai.Start(t), dns.Start(t), dns.Start(t)
+	silent.Become(dns.Mood{Fail: true})
+	_, port, err := net.SplitHostPort(server.Address())
+	require.NoError(t, err)
+	c, err := config.Parse("postern.yaml", fmt.Appendf(nil, `
+dns: {resolvers: [%q, %q]}
+providers: {a: {schema: openai, url: "http://models.postern.test:%s/v1"}}
+models: {m: {route: [[{provider: a}]]}}
+`, silent.Address(), names.Address(), port), config.Env{})
+	require.NoError(t, err)
+	assert.Equal(t, DNS, asked(t, c.Providers["a"]).Class)
+	names.Set("models.postern.test", "127.0.0.1")
+	assert.Equal(t, Good, asked(t, c.Providers["a"]).Result)
+	assert.Positive(t, silent.Asked("models.postern.test"))
 }

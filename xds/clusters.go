@@ -11,8 +11,6 @@ import (
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	dnscommon "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/common/dns/v3"
-	dns "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	upstream "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
@@ -20,7 +18,6 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/postern-proxy/postern/config"
-	"github.com/postern-proxy/postern/wire"
 )
 
 const (
@@ -34,7 +31,6 @@ const (
 	// load, so neither may be what limits a provider.
 	unlimited = math.MaxUint32
 
-	dnsRefresh = 30 * time.Second
 	// providerIdle is shorter than what providers and their balancers keep an
 	// idle connection, so that Envoy closes it first.
 	providerIdle = 55 * time.Second
@@ -45,6 +41,9 @@ func clusters(in Input) []types.Resource {
 	headers, used := customHeaders(in.Config), guards(in)
 	for _, v := range variants(in.Config) {
 		all = append(all, guarded(used, provider(in, v, headers))...)
+	}
+	if len(used) > 0 {
+		all = append(all, sink())
 	}
 	return all
 }
@@ -99,17 +98,13 @@ func provider(in Input, v variant, custom []string) *cluster.Cluster {
 	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}
 	if named {
 		c.ClusterDiscoveryType = &cluster.Cluster_ClusterType{ClusterType: &cluster.Cluster_CustomClusterType{
-			Name: "envoy.clusters.dns",
-			TypedConfig: pack(&dns.DnsCluster{
-				DnsRefreshRate:  seconds(dnsRefresh),
-				RespectDnsTtl:   true,
-				DnsLookupFamily: dnscommon.DnsLookupFamily_V4_PREFERRED,
-			}),
+			Name: typeDNS, TypedConfig: pack(byName(p.Resolvers())),
 		}}
+		c.WaitForWarmOnInit = boolValue(false) // see warm
 	}
 	c.LoadAssignment = &endpoint.ClusterLoadAssignment{
 		ClusterName: c.GetName(),
-		Endpoints:   []*endpoint.LocalityLbEndpoints{there, sink()},
+		Endpoints:   []*endpoint.LocalityLbEndpoints{there},
 	}
 	switch {
 	case p.Translated(): // the body is held, and again in the provider's form, which is longer
@@ -129,16 +124,20 @@ func provider(in Input, v variant, custom []string) *cluster.Cluster {
 			},
 		}
 	} else {
-		options.UpstreamProtocolOptions = &upstream.HttpProtocolOptions_ExplicitHttpConfig_{
-			ExplicitHttpConfig: &upstream.HttpProtocolOptions_ExplicitHttpConfig{
-				ProtocolConfig: &upstream.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-					HttpProtocolOptions: &core.Http1ProtocolOptions{},
-				},
-			},
-		}
+		options.UpstreamProtocolOptions = http1()
 	}
 	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{protocolOptions: pack(options)}
 	return c
+}
+
+func http1() *upstream.HttpProtocolOptions_ExplicitHttpConfig_ {
+	return &upstream.HttpProtocolOptions_ExplicitHttpConfig_{
+		ExplicitHttpConfig: &upstream.HttpProtocolOptions_ExplicitHttpConfig{
+			ProtocolConfig: &upstream.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
+				HttpProtocolOptions: &core.Http1ProtocolOptions{},
+			},
+		},
+	}
 }
 
 // place is where a provider is reached; named says that the address is a name for
@@ -150,18 +149,6 @@ func place(in Input, p *config.Provider) (at *endpoint.LocalityLbEndpoints, name
 	}
 	_, err := netip.ParseAddr(u.Hostname())
 	return endpoints(tcp(u.Hostname(), port(u)), authority(u)), err != nil
-}
-
-// sink is an endpoint of last resort that refuses at once. Without it a provider
-// whose name does not resolve, or whose hosts are all ejected, ends the request
-// with a 503; with it the attempt fails like any other and the next group answers.
-func sink() *endpoint.LocalityLbEndpoints {
-	refusing := endpoints(tcp(wire.SinkAddress, wire.SinkPort), "sink.postern")
-	refusing.Priority = 1
-	refusing.LbEndpoints[0].GetEndpoint().HealthCheckConfig = &endpoint.Endpoint_HealthCheckConfig{
-		DisableActiveHealthCheck: true,
-	}
-	return refusing
 }
 
 func endpoints(address *core.Address, hostname string) *endpoint.LocalityLbEndpoints {

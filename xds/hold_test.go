@@ -46,7 +46,8 @@ func TestOnlyTheClustersOfRoutesThatAskHold(t *testing.T) {
 			assert.True(t, filter.GetConfig().GetAllowOnHeadersStopIteration().GetValue(), "else it would stop the body too")
 			holding[name] = true
 		}
-		assert.Equal(t, strings.Contains(name, "!"), holding[name], name)
+		runs := !strings.HasPrefix(name, clusterWatched) // which has connections, and no filters
+		assert.Equal(t, runs && strings.Contains(name, "!"), holding[name], name)
 	}
 	assert.Equal(t, []string{
 		"guarded/a#!", "guarded/a#!=x", "guarded/b#0!", "guarded/b#1!",

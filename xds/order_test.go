@@ -6,6 +6,7 @@ import (
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	aggregate "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/aggregate/v3"
 	groups "github.com/envoyproxy/go-control-plane/envoy/extensions/router/cluster_specifiers/priority_group/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
@@ -113,14 +114,20 @@ func TestAnOrderIsSentWithoutANewVersion(t *testing.T) {
 
 func TestGuarded(t *testing.T) {
 	all := build3(t, nil).GetResources(resource.ClusterType)
-	plain, guarded := all["provider/a"].(*cluster.Cluster), all["guarded/a"].(*cluster.Cluster)
+	plain, watched, guarded := all["provider/a"].(*cluster.Cluster), all["watched/a"].(*cluster.Cluster), all["guarded/a"].(*cluster.Cluster)
 	assert.Nil(t, plain.GetOutlierDetection())
-	assert.Equal(t, "provider/a", guarded.GetAltStatName())
-	assert.Equal(t, "guarded/a", guarded.GetLoadAssignment().GetClusterName())
-	assert.EqualValues(t, 99, guarded.GetOutlierDetection().GetMaxEjectionPercent().GetValue(), "the sink stays")
-	assert.Zero(t, guarded.GetCommonLbConfig().GetHealthyPanicThreshold().GetValue())
-	endpoints := guarded.GetLoadAssignment().GetEndpoints()
-	assert.EqualValues(t, 1, endpoints[len(endpoints)-1].GetPriority(), "the sink")
+	assert.Nil(t, guarded.GetOutlierDetection())
+	for _, c := range []*cluster.Cluster{watched, guarded} {
+		assert.Equal(t, "provider/a", c.GetAltStatName())
+		assert.Zero(t, c.GetCommonLbConfig().GetHealthyPanicThreshold().GetValue())
+	}
+	assert.EqualValues(t, 100, watched.GetOutlierDetection().GetMaxEjectionPercent().GetValue(), "all of them")
+	assert.Equal(t, "watched/a", watched.GetLoadAssignment().GetClusterName())
+	assert.NotNil(t, watched.GetCommonLbConfig().GetUpdateMergeWindow(), "an ejection is known at once")
+	inner := new(aggregate.ClusterConfig)
+	require.NoError(t, guarded.GetClusterType().GetTypedConfig().UnmarshalTo(inner))
+	assert.Equal(t, []string{"watched/a", "postern-sink"}, inner.GetClusters())
+	assert.Nil(t, all["postern-sink"].(*cluster.Cluster).GetOutlierDetection(), "it is never left alone")
 }
 
 func TestSticky(t *testing.T) {

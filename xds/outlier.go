@@ -5,9 +5,15 @@ import (
 	"time"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	aggregate "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/aggregate/v3"
 	groups "github.com/envoyproxy/go-control-plane/envoy/extensions/router/cluster_specifiers/priority_group/v3"
+	upstream "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/postern-proxy/postern/wire"
 )
 
 // A provider that fails again and again is left alone for a while: Envoy ejects its
@@ -16,7 +22,11 @@ import (
 // provider whatever was seen of it, because a provider that may fail is better than
 // none. So a provider has two clusters: the plain one, which ejects nobody, for last
 // attempts, and the guarded one for those before.
-const clusterGuarded = "guarded/" // in the place of clusterProvider
+const (
+	clusterGuarded = "guarded/" // in the place of clusterProvider
+	clusterWatched = "watched/" // likewise; no route leads there but by the guarded one
+	clusterSink    = "postern-sink"
+)
 
 // When a host is ejected, and for how long. An ejection lasts the first time times the
 // number of times that it happened of late.
@@ -27,10 +37,8 @@ const (
 	ejectLongest     = 10 * time.Second // less than between probes, so that one that is well again is soon asked
 	ejectSweep       = time.Second      // how often Envoy looks whose time is over
 
-	// ejectShare leaves one host of a cluster, which is the sink when all others are
-	// ejected. Were the sink ejected too, requests would end with a 503 and no next
-	// attempt.
-	ejectShare = 99
+	// overprovision is enough for a thousand addresses of which one is left, in percent.
+	overprovision = 100_000
 )
 
 // guardAttempts has all attempts but the last go to guarded clusters.
@@ -68,15 +76,45 @@ func guards(in Input) map[string]bool {
 }
 
 // guarded is a provider's cluster, with the guarded one beside it where it is used.
+//
+// The guarded one is two: the watched addresses, and the sink, where attempts are refused
+// at once while there is no address that Envoy would try. Were the sink one of the
+// watched, it would be ejected too, in the place of an address.
 func guarded(used map[string]bool, plain *cluster.Cluster) []types.Resource {
 	if !used[plain.GetName()] {
 		return []types.Resource{plain}
 	}
+	runs, connects := halves(plain)
+	watched := watch(plain, connects)
+	c := &cluster.Cluster{
+		Name:        guardedName(plain.GetName()),
+		AltStatName: plain.GetName(), // one provider to whoever reads statistics and logs
+		ClusterDiscoveryType: &cluster.Cluster_ClusterType{ClusterType: &cluster.Cluster_CustomClusterType{
+			Name:        "envoy.clusters.aggregate",
+			TypedConfig: pack(&aggregate.ClusterConfig{Clusters: []string{watched.GetName(), clusterSink}}),
+		}},
+		LbPolicy:                      cluster.Cluster_CLUSTER_PROVIDED,
+		ConnectTimeout:                plain.GetConnectTimeout(),
+		CircuitBreakers:               noBreaker(),
+		CommonLbConfig:                plain.GetCommonLbConfig(),
+		PerConnectionBufferLimitBytes: plain.GetPerConnectionBufferLimitBytes(),
+		TypedExtensionProtocolOptions: runs,
+	}
+	return []types.Resource{plain, watched, c}
+}
+
+// watch is a provider's addresses alone, of which those that fail are ejected.
+func watch(plain *cluster.Cluster, connects map[string]*anypb.Any) *cluster.Cluster {
 	c := proto.CloneOf(plain)
-	c.Name = guardedName(plain.GetName())
-	c.LoadAssignment.ClusterName = c.GetName()
-	// One provider to whoever reads statistics and logs.
+	c.Name = clusterWatched + strings.TrimPrefix(plain.GetName(), clusterProvider)
 	c.AltStatName = plain.GetName()
+	c.LoadAssignment.ClusterName = c.GetName()
+	c.TypedExtensionProtocolOptions = connects
+	// Envoy gathers the ejections of a second, and sends requests on meanwhile.
+	c.CommonLbConfig.UpdateMergeWindow = seconds(0)
+	// All load stays here until the last address is ejected. By default Envoy sends
+	// some of it on when three of ten are.
+	c.LoadAssignment.Policy = &endpoint.ClusterLoadAssignment_Policy{OverprovisioningFactor: uint32Value(overprovision)}
 	c.OutlierDetection = &cluster.OutlierDetection{
 		Consecutive_5Xx:                    uint32Value(ejectAfterErrors),
 		ConsecutiveGatewayFailure:          uint32Value(ejectAfterBroken),
@@ -86,10 +124,40 @@ func guarded(used map[string]bool, plain *cluster.Cluster) []types.Resource {
 		// opens, and a provider that takes requests and says nothing never be ejected.
 		SplitExternalLocalOriginErrors: false,
 		EnforcingSuccessRate:           uint32Value(0),
-		MaxEjectionPercent:             uint32Value(ejectShare),
+		MaxEjectionPercent:             uint32Value(100),
 		BaseEjectionTime:               seconds(ejectFirst),
 		MaxEjectionTime:                seconds(ejectLongest),
 		Interval:                       seconds(ejectSweep),
 	}
-	return []types.Resource{plain, c}
+	return c
+}
+
+// halves are a cluster's options for the guarded cluster, which runs the filters of
+// attempts, and for the watched one, which has the connections. So what is known of
+// addresses outlives a change of filters.
+func halves(plain *cluster.Cluster) (guarded, watched map[string]*anypb.Any) {
+	options := new(upstream.HttpProtocolOptions)
+	if plain.GetTypedExtensionProtocolOptions()[protocolOptions].UnmarshalTo(options) != nil {
+		options = &upstream.HttpProtocolOptions{} // packed by provider: cannot be
+	}
+	runs := &upstream.HttpProtocolOptions{HttpFilters: options.GetHttpFilters()}
+	runs.UpstreamProtocolOptions = http1() // unused, and needed
+	options.HttpFilters = nil
+	return map[string]*anypb.Any{protocolOptions: pack(runs)}, map[string]*anypb.Any{protocolOptions: pack(options)}
+}
+
+// sink is an address that refuses at once. Without it a provider whose name does not
+// resolve, or whose addresses are all ejected, ends the request with a 503; with it the
+// attempt fails like any other and the next group answers.
+func sink() *cluster.Cluster {
+	return &cluster.Cluster{
+		Name:                 clusterSink,
+		ClusterDiscoveryType: &cluster.Cluster_Type{Type: cluster.Cluster_STATIC},
+		ConnectTimeout:       seconds(time.Second),
+		CircuitBreakers:      noBreaker(),
+		LoadAssignment: &endpoint.ClusterLoadAssignment{
+			ClusterName: clusterSink,
+			Endpoints:   []*endpoint.LocalityLbEndpoints{endpoints(tcp(wire.SinkAddress, wire.SinkPort), "sink.postern")},
+		},
+	}
 }

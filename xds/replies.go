@@ -35,9 +35,9 @@ var replies = []reply{
 	{`$d in ['upstream_per_try_timeout', 'upstream_per_try_idle_timeout', 'response_timeout', 'upstream_response_timeout', 'stream_idle_timeout', 'upstream_max_stream_duration_reached']`,
 		&fault.Error{Kind: fault.UpstreamTimeout}, false},
 	{`$d.contains('protocol_error')`, &fault.Error{Kind: fault.UpstreamGarbage}, false},
-	{`$d.startsWith('upstream_reset') || $d.startsWith('upstream_remote_reset') || $d == 'failed_to_inject_credential' || $d.startsWith('credential')`,
+	{`$d.startsWith('upstream_reset') || $d.startsWith('upstream_remote_reset') || $d == 'no_healthy_upstream' || $d == 'failed_to_inject_credential' || $d.startsWith('credential')`,
 		&fault.Error{Kind: fault.UpstreamRefused}, false},
-	{`$d in ['no_healthy_upstream', 'cluster_not_found', 'no_cluster_found', 'overflow', 'maintenance_mode'] || $d.startsWith('ext_proc_error') || $d.startsWith('ext_proc')`,
+	{`$d in ['cluster_not_found', 'no_cluster_found', 'overflow', 'maintenance_mode'] || $d.startsWith('ext_proc_error') || $d.startsWith('ext_proc')`,
 		&fault.Error{Kind: fault.Unavailable}, false},
 	// A name that no deployment has (path.go).
 	{`$d == 'lua_response' && response.code == 404`, &fault.Error{Kind: fault.ModelNotFound, Param: "model"}, false},

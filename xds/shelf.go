@@ -6,7 +6,9 @@ import (
 	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 )
 
 // own is the one key of the snapshots that the gate's own Envoys get, over the Unix
@@ -30,7 +32,8 @@ type shelf struct {
 	key     string
 	hearing *status // of those who look at it
 	current *cache.Snapshot
-	next    *stage // what becomes current when its clusters are there; nil: nothing
+	served  map[string]types.Resource // the clusters, with what is staged and what is retired
+	next    *stage                    // what becomes current when its clusters are there; nil: nothing
 	retired *retired
 	timer   *time.Timer // to when the next of the retired may go
 	keep    time.Duration
@@ -56,6 +59,7 @@ func (on *shelf) cluster() string {
 // when Envoys have those, at most stageMost and stageNames later. The caller holds
 // s.mu.
 func (s *Server) set(ctx context.Context, on *shelf, snapshot *cache.Snapshot, keep time.Duration) error {
+	snapshot = warm(snapshot, on.served)
 	if on.current != nil {
 		served, _ := on.retired.merge(on.current, s.now())
 		if next := newStage(snapshot, served, keep); next != nil && !on.hearing.took(on.cluster(), next) {
@@ -121,6 +125,7 @@ func (s *Server) publish(ctx context.Context, on *shelf) error {
 			s.told(s.publish(context.WithoutCancel(ctx), on))
 		})
 	}
+	on.served = merged.GetResources(resource.ClusterType)
 	if err := on.cache.SetSnapshot(ctx, on.key, merged); err != nil {
 		return fmt.Errorf("xds.Set: %w", err)
 	}

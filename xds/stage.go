@@ -20,7 +20,7 @@ const (
 	stageMost = time.Second
 	// stageNames is how long they wait on top of that for the addresses of
 	// clusters that are found by name. Nobody says when those are there, and
-	// until then such a cluster has its sink alone.
+	// until then such a cluster has none.
 	stageNames = 200 * time.Millisecond
 )
 
@@ -47,7 +47,7 @@ func newStage(snapshot, served *cache.Snapshot, keep time.Duration) *stage {
 			continue
 		}
 		its, _ := snapshot.GetResources(resource.ClusterType)[name].(*cluster.Cluster)
-		s.byName = s.byName || its.GetClusterType() != nil || its.GetType() == cluster.Cluster_STRICT_DNS
+		s.byName = s.byName || found(its)
 		text, err := proto.Marshal(its)
 		if err != nil {
 			return nil // what cannot be sent need not be waited for
