@@ -238,32 +238,6 @@ func (v *validator) authorities(at path, p *Provider) {
 	p.authorities = content
 }
 
-// ownHeaders are set by the gate or by the connection: setting them would break a
-// request or forge who sent it. Credentials have a key of their own, which is never
-// printed.
-var ownHeaders = map[string][]string{
-	"is a credential: use key": {
-		"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-goog-api-key",
-	},
-	"is set by the gate": {"host", "content-length"},
-	"belongs to the connection": {
-		"connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade",
-	},
-}
-
-// notForOthers says why a header, in lower case, may not be set; empty if it may.
-func notForOthers(name string) string {
-	for why, names := range ownHeaders {
-		if slices.Contains(names, name) {
-			return why
-		}
-	}
-	if strings.HasPrefix(name, "x-postern-") || strings.HasPrefix(name, "x-envoy-") {
-		return "is the gate's own"
-	}
-	return ""
-}
-
 func (v *validator) headers(at path, headers map[string]string) {
 	seen := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
