@@ -74,11 +74,13 @@ func marked(out *pb.ProcessingResponse, r *Request) *pb.ProcessingResponse {
 	}
 	common := out.GetRequestBody().GetResponse()
 	if r.chosen != nil {
-		mark.Fields[wire.MetadataGroups] = structpb.NewStructValue(attempts(r.chosen))
+		left := attempts(r.chosen)
+		mark.Fields[wire.MetadataGroups] = structpb.NewStructValue(left)
 		headers := common.GetHeaderMutation()
 		if headers == nil {
-			headers = lengthOf(r.Body) // without any Envoy does not choose again
+			headers = &pb.HeaderMutation{}
 		}
+		headers.SetHeaders = append(headers.SetHeaders, retriesOf(left)) // without any header Envoy does not choose again
 		common = &pb.CommonResponse{
 			HeaderMutation: headers, BodyMutation: common.GetBodyMutation(), ClearRouteCache: true,
 		}
@@ -86,6 +88,13 @@ func marked(out *pb.ProcessingResponse, r *Request) *pb.ProcessingResponse {
 	marked := bodyResponse(common)
 	marked.DynamicMetadata = mark
 	return marked
+}
+
+// retriesOf ends the attempts with the last group that is left: Envoy would send all those
+// that the whole route has there.
+func retriesOf(left *structpb.Struct) *core.HeaderValueOption {
+	groups := left.GetFields()[wire.GroupsField].GetListValue().GetValues()
+	return header(wire.HeaderRetries, strconv.Itoa(len(groups)-1))
 }
 
 // lengthened is replaced for one attempt: the length is set even where the body

@@ -173,7 +173,7 @@ func attempts(groups [][]wire.Member) *structpb.Struct {
 		}
 	}
 	return &structpb.Struct{Fields: map[string]*structpb.Value{
-		"priority_groups": structpb.NewListValue(&structpb.ListValue{Values: all}),
+		wire.GroupsField: structpb.NewListValue(&structpb.ListValue{Values: all}),
 	}}
 }
 

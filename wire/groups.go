@@ -1,5 +1,13 @@
 package wire
 
+// GroupsField is the field of MetadataGroups that has a group for each attempt, and
+// HeaderRetries says how many there are after the first. It is Envoy's own word, and no
+// client's: Envoy drops it from them.
+const (
+	GroupsField   = "priority_groups"
+	HeaderRetries = "x-envoy-max-retries"
+)
+
 // Member is one that a group's attempts choose from, as MetaGroups has it: the groups
 // of a route in the order that they are tried in, as a JSON list of lists of members.
 type Member struct {

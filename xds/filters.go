@@ -48,7 +48,7 @@ func filters(in Input) []*hcm.HttpFilter {
 		askedFilter(),
 		discovered(filterTiers, rbacType),
 		discovered(filterBuckets, localRateLimitType),
-		off(filter(filterStages, processFilter(wire.LaneUnderstand))),
+		off(filter(filterStages, stagesFilter())),
 		formFilter(),
 	}
 	last := &router.Router{SuppressEnvoyHeaders: true}

@@ -67,6 +67,14 @@ func processFilter(lane string, more ...*core.HeaderValue) *process.ExternalProc
 	}
 }
 
+// stagesFilter runs the stages of a request's entry. Of Envoy's own headers they may set
+// the one by which a request has fewer attempts than its route.
+func stagesFilter() *process.ExternalProcessor {
+	f := processFilter(wire.LaneUnderstand)
+	f.MutationRules.AllowExpression = &matcher.RegexMatcher{Regex: wire.HeaderRetries}
+	return f
+}
+
 // otherReplica asks another replica where one cannot be reached, and not the same
 // again: a dead one has the fewest requests and would be chosen each time.
 func otherReplica() *core.RetryPolicy {

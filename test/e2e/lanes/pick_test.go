@@ -3,6 +3,7 @@ package lanes_test
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,6 +22,16 @@ func TestARequestGoesToWhoCanServeIt(t *testing.T) {
     route:
       - [{provider: one, without: [images, tools], context: 1000}]
       - [{provider: two}]
+  four:
+    route:
+      - [{provider: one, without: [tools]}, {provider: one, model: other, without: [tools]}]
+      - [{provider: two}]
+      - [{provider: one, model: third, without: [tools]}]
+  three:
+    route:
+      - [{provider: one, without: [tools]}]
+      - [{provider: two}]
+      - [{provider: one, model: other}]
   unable:
     route: [[{provider: one, without: [tools]}]]
 `)})
@@ -47,14 +58,24 @@ func TestARequestGoesToWhoCanServeIt(t *testing.T) {
 			assert.Equal(t, before+1, test.want.Counts().Requests)
 		})
 	}
-	t.Run("and on to the next only among those who can", func(t *testing.T) {
-		two.Next(1, fake.Status(http.StatusServiceUnavailable))
-		before := one.Counts().Requests
-		response, body := g.Request(t.Context(), t, http.MethodPost, "/v1/chat/completions",
-			fmt.Sprintf(`{"model":"able","messages":[%s]%s}`, hello, tools))
-		assert.Equal(t, before, one.Counts().Requests, "it cannot")
-		assert.NotEqual(t, http.StatusNotFound, response.StatusCode, body)
-	})
+	for name, fails := range map[string]fake.Behavior{
+		"busy": fake.Status(http.StatusTooManyRequests), "failing": fake.Status(http.StatusServiceUnavailable), "resetting": fake.NoAnswer(fake.Reset),
+	} {
+		t.Run("and, "+name+", is asked once", func(t *testing.T) {
+			two.Always(fails)
+			for model, others := range map[string]int{"able": 0, "four": 0, "three": 1} {
+				before, wasTwo := one.Counts().Requests, two.Counts().Requests
+				response, body := g.Request(t.Context(), t, http.MethodPost, "/v1/chat/completions",
+					fmt.Sprintf(`{"model":%q,"messages":[%s]%s}`, model, hello, tools))
+				assert.Equal(t, before+others, one.Counts().Requests, "%s: who cannot is not asked", model)
+				assert.Equal(t, wasTwo+1, two.Counts().Requests, "%s: %d %s", model, response.StatusCode, body)
+				assert.Equal(t, others == 0, response.StatusCode >= 400, body)
+				assert.Equal(t, strconv.Itoa(others+1), response.Header.Get("X-Postern-Attempts"))
+			}
+			two.Reset()
+		})
+	}
+	assert.Empty(t, two.Last().Header.Get("X-Envoy-Max-Retries"), "it stays between Postern and Envoy")
 	t.Run("nobody can", func(t *testing.T) {
 		response, body := g.Request(t.Context(), t, http.MethodPost, "/v1/chat/completions",
 			fmt.Sprintf(`{"model":"unable","messages":[%s]%s}`, hello, tools))
