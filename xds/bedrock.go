@@ -117,8 +117,16 @@ func alsoRetry(policy *route.RetryPolicy, attempts int) {
 		return
 	}
 	policy.RetryOn += ",retriable-headers"
-	policy.RetriableStatusCodes = append(slices.Clone(policy.GetRetriableStatusCodes()), 424)
+	policy.RetriableStatusCodes = retried(true)
 	policy.RetriableHeaders = []*route.HeaderMatcher{headerIs("x-amzn-errortype", prefix("ServiceQuotaExceeded"))}
+}
+
+// retried are the statuses below 500 that send a request to the next group.
+func retried(translated bool) []uint32 {
+	if !translated {
+		return retriable
+	}
+	return append(slices.Clone(retriable), 424)
 }
 
 // anyTranslated says that a provider of cfg has another form.

@@ -40,7 +40,7 @@ func clusters(in Input) []types.Resource {
 	all := []types.Resource{service(clusterAnswer, in.Sockets.Answer), processCluster(in.Sockets.Process), usageCluster(in.Sockets.Usage)}
 	headers, used := customHeaders(in.Config), guards(in)
 	for _, v := range variants(in.Config) {
-		all = append(all, guarded(used, provider(in, v, headers))...)
+		all = append(all, guarded(used, provider(in, v, headers), in.Config.Providers[v.provider].Translated())...)
 	}
 	if len(used) > 0 {
 		all = append(all, sink())

@@ -1,11 +1,14 @@
 package xds
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	match "github.com/envoyproxy/go-control-plane/envoy/config/common/matcher/v3"
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	aggregate "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/aggregate/v3"
 	groups "github.com/envoyproxy/go-control-plane/envoy/extensions/router/cluster_specifiers/priority_group/v3"
 	upstream "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
@@ -80,11 +83,11 @@ func guards(in Input) map[string]bool {
 // The guarded one is two: the watched addresses, and the sink, where attempts are refused
 // at once while there is no address that Envoy would try. Were the sink one of the
 // watched, it would be ejected too, in the place of an address.
-func guarded(used map[string]bool, plain *cluster.Cluster) []types.Resource {
+func guarded(used map[string]bool, plain *cluster.Cluster, translated bool) []types.Resource {
 	if !used[plain.GetName()] {
 		return []types.Resource{plain}
 	}
-	runs, connects := halves(plain)
+	runs, connects := halves(plain, failures(translated))
 	watched := watch(plain, connects)
 	c := &cluster.Cluster{
 		Name:        guardedName(plain.GetName()),
@@ -135,15 +138,29 @@ func watch(plain *cluster.Cluster, connects map[string]*anypb.Any) *cluster.Clus
 // halves are a cluster's options for the guarded cluster, which runs the filters of
 // attempts, and for the watched one, which has the connections. So what is known of
 // addresses outlives a change of filters.
-func halves(plain *cluster.Cluster) (guarded, watched map[string]*anypb.Any) {
+func halves(plain *cluster.Cluster, failed *upstream.HttpProtocolOptions_OutlierDetection) (guarded, watched map[string]*anypb.Any) {
 	options := new(upstream.HttpProtocolOptions)
 	if plain.GetTypedExtensionProtocolOptions()[protocolOptions].UnmarshalTo(options) != nil {
 		options = &upstream.HttpProtocolOptions{} // packed by provider: cannot be
 	}
-	runs := &upstream.HttpProtocolOptions{HttpFilters: options.GetHttpFilters()}
+	runs := &upstream.HttpProtocolOptions{HttpFilters: options.GetHttpFilters(), OutlierDetection: failed}
 	runs.UpstreamProtocolOptions = http1() // unused, and needed
 	options.HttpFilters = nil
 	return map[string]*anypb.Any{protocolOptions: pack(runs)}, map[string]*anypb.Any{protocolOptions: pack(options)}
+}
+
+// failures says which answers count as a failure of the address that gave them: those that
+// send a request to the next group.
+func failures(translated bool) *upstream.HttpProtocolOptions_OutlierDetection {
+	statuses := `5\d\d`
+	for _, status := range retried(translated) {
+		statuses += "|" + strconv.Itoa(int(status))
+	}
+	return &upstream.HttpProtocolOptions_OutlierDetection{ErrorMatcher: &match.MatchPredicate{
+		Rule: &match.MatchPredicate_HttpResponseHeadersMatch{HttpResponseHeadersMatch: &match.HttpHeadersMatch{
+			Headers: []*route.HeaderMatcher{headerIs(":status", regex(statuses))},
+		}},
+	}}
 }
 
 // sink is an address that refuses at once. Without it a provider whose name does not
