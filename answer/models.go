@@ -57,11 +57,7 @@ func (h *Handler) entry(id, owner string) model {
 // owner is the provider that a request for m is sent to first.
 func owner(c *config.Config, m *config.Model) (string, bool) {
 	for _, group := range m.UsableRoute(c.Providers) {
-		for _, target := range group {
-			if target.Share() > 0 {
-				return target.Provider, true
-			}
-		}
+		return group[0].Provider, true
 	}
 	return "", false
 }

@@ -105,20 +105,19 @@ func (t Target) Share() int {
 	return *t.Weight
 }
 
-// UsableRoute is the route without the targets whose provider is not usable, and
-// without the groups that have nothing left to send to. Groups keep their order.
+// UsableRoute is the route without the targets that get no requests, because their
+// provider is not usable or their share is 0, and without the groups that have nothing
+// left to send to. Groups keep their order.
 func (m *Model) UsableRoute(providers map[string]*Provider) [][]Target {
 	var route [][]Target
 	for _, group := range m.Route {
 		var usable []Target
-		total := 0
 		for _, target := range group {
-			if p := providers[target.Provider]; p != nil && p.Usable() {
+			if p := providers[target.Provider]; p != nil && p.Usable() && target.Share() > 0 {
 				usable = append(usable, target)
-				total += target.Share()
 			}
 		}
-		if total > 0 {
+		if len(usable) > 0 {
 			route = append(route, usable)
 		}
 	}

@@ -41,10 +41,29 @@ func TestUsableRoute(t *testing.T) {
 		{{Provider: "c", Weight: weight(3)}},
 	}}
 	assert.Equal(t, [][]Target{
-		{{Provider: "a"}, {Provider: "c", Weight: weight(0)}},
+		{{Provider: "a"}},
 		{{Provider: "c", Weight: weight(3)}},
 	}, m.UsableRoute(providers))
 	assert.Len(t, m.Route, 5, "the route itself is left alone")
+}
+
+// TestATargetWithoutAShareDecidesNothing: not who reads the body, nor who writes the name.
+func TestATargetWithoutAShareDecidesNothing(t *testing.T) {
+	for text, want := range map[string]struct{ understood, shared bool }{
+		"{provider: q, weight: 0, model: other}":          {false, true},
+		"{provider: q, weight: 1, model: other}":          {false, false},
+		"{provider: q, weight: 0, without: [tools]}":      {false, true},
+		"{provider: q, weight: 1, without: [tools]}":      {true, true},
+		"{provider: aws, weight: 0, model: anthropic.c1}": {false, true},
+		"{provider: aws, weight: 1, model: anthropic.c1}": {true, false},
+	} {
+		c := parse(t, "providers: {p: {schema: openai, builtin: demo}, q: {schema: openai, builtin: demo}, aws: {schema: bedrock, region: us-east-1}}\n"+
+			"models: {m: {route: [[{provider: p, weight: 5}, "+text+"]]}}", Env{})
+		m := c.Models["m"]
+		assert.Equal(t, want.understood, m.Understood("m", c.Providers), text)
+		_, shared := SharedName("m", m.UsableRoute(c.Providers))
+		assert.Equal(t, want.shared, shared, text)
+	}
 }
 
 func TestFallback(t *testing.T) {

@@ -92,7 +92,10 @@ func explainRoute(out io.Writer, cfg *config.Config, name string, at func(...any
 		fmt.Fprintf(out, "group %d:%s\n", i+1, at("models", name, "route", i))
 		for _, target := range group {
 			share := "left out here: its credential is missing"
-			if cfg.Providers[target.Provider].Usable() && total > 0 {
+			switch {
+			case target.Share() == 0:
+				share = "left out: its weight is 0"
+			case cfg.Providers[target.Provider].Usable():
 				share = fmt.Sprintf("%.4g %%", 100*float64(target.Share())/float64(total))
 			}
 			as := ""

@@ -106,7 +106,7 @@ providers:
 models:
   exact:
     route:
-      - [{provider: demo, weight: 3}, {provider: keyless}]
+      - [{provider: demo, weight: 3}, {provider: keyless}, {provider: fake, weight: 0, without: [tools]}]
       - [{provider: demo, model: other}]
     timeouts: {first_byte: 2s}
   "gpt-*": {route: [[{provider: fake}]]}
@@ -130,7 +130,7 @@ func TestExplain(t *testing.T) {
 	}{
 		{"exact", []string{
 			`exact is served by the entry "exact"   (FILE:7)`, "lane: native", "group 1:   (FILE:9)", "demo             100 %",
-			"keyless          left out", "group 2:   (FILE:10)", "as other", "first byte 2s", "(FILE:11)",
+			"keyless          left out here: its credential", "fake             left out: its weight is 0", "group 2:   (FILE:10)", "as other", "first byte 2s", "(FILE:11)",
 		}, 0, http.StatusOK},
 		{"gpt-3", []string{`by the entry "gpt-*"   (FILE:12)`, "lane: native"}, 0, http.StatusOK},
 		{"gpt-4o", []string{`by the entry "gpt-4*"   (FILE:13)`, "lane: understood", "system   (FILE:14)"}, 0, http.StatusOK},
