@@ -46,6 +46,8 @@ func TestBadProviders(t *testing.T) {
 		"expired": serveTLS(t, folder, "expired", "localhost", -time.Hour, counting("expired", goAway)),
 		"named":   serveTLS(t, folder, "named", "other.example", time.Hour, counting("named", goAway)),
 		"goaway":  serveTLS(t, folder, "goaway", "localhost", time.Hour, counting("goaway", goAway)),
+		"rst":     serveTLS(t, folder, "rst", "localhost", time.Hour, counting("rst", resetStream(false))),
+		"mid":     serveTLS(t, folder, "mid", "localhost", time.Hour, counting("mid", resetStream(true))),
 		"raw":     serveTLS(t, folder, "raw", "localhost", time.Hour, counting("raw", func(c net.Conn) { _, _ = c.Write([]byte("no frames")) })),
 		"silent":  serveTLS(t, folder, "silent", "localhost", time.Hour, counting("silent", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })),
 	}
@@ -139,20 +141,45 @@ func serveTLS(t *testing.T, folder, name, host string, life time.Duration, serve
 
 // goAway takes a request of HTTP/2 and says that it will not work on it.
 func goAway(c net.Conn) {
+	if framer, stream := request(c); stream != 0 {
+		_ = framer.WriteGoAway(0, http2.ErrCodeNo, nil)
+	}
+}
+
+// resetStream takes requests of HTTP/2 and resets each: before its answer, or in the midst
+// of the answer's headers.
+func resetStream(within bool) func(net.Conn) {
+	return func(c net.Conn) {
+		framer, stream := request(c)
+		for ; stream != 0; stream = next(framer) {
+			if within { // the rest would follow in another frame
+				_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: []byte{0x88}})
+			}
+			_ = framer.WriteRSTStream(stream, http2.ErrCodeInternal)
+		}
+	}
+}
+
+// request reads the beginning of a connection, and the first request on it; 0 is none.
+func request(c net.Conn) (framer *http2.Framer, stream uint32) {
 	preface := make([]byte, len(http2.ClientPreface))
 	if _, err := io.ReadFull(c, preface); err != nil {
-		return
+		return nil, 0
 	}
-	framer := http2.NewFramer(c, c)
+	framer = http2.NewFramer(c, c)
 	_ = framer.WriteSettings()
+	return framer, next(framer)
+}
+
+// next reads to the headers of the next request; 0 is that there is none.
+func next(framer *http2.Framer) (stream uint32) {
 	for {
 		frame, err := framer.ReadFrame()
 		if err != nil {
-			return
+			return 0
 		}
 		if frame.Header().Type == http2.FrameHeaders {
-			_ = framer.WriteGoAway(0, http2.ErrCodeNo, nil)
-			return
+			return frame.Header().StreamID
 		}
 	}
 }

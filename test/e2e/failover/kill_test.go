@@ -85,6 +85,27 @@ func TestStartedStreams(t *testing.T) {
 	assert.Empty(t, h.b.Requests(), "what has begun is not begun again")
 }
 
+// TestStreamsThatStall end when the answer was silent for too long, and do not look as if
+// they were whole. They are not begun again elsewhere.
+func TestStreamsThatStall(t *testing.T) {
+	h := open(t, "", `
+  pair: {route: [[{provider: a}], [{provider: b}]], timeouts: {first_byte: 600ms, idle: 600ms}}
+`)
+	h.a.Always(fake.CutStream(fake.Stall, 2))
+	start := time.Now()
+	response, err := h.stream(t.Context(), "pair")
+	require.NoError(t, err)
+	defer response.Body.Close()
+	assert.Equal(t, http.StatusOK, response.StatusCode)
+	text, err := io.ReadAll(response.Body)
+	require.Error(t, err, "it was cut: %s", text)
+	assert.Contains(t, string(text), "data: ", "what there was of it")
+	assert.NotContains(t, string(text), "[DONE]")
+	assert.Greater(t, time.Since(start), 500*time.Millisecond)
+	assert.Less(t, time.Since(start), 10*time.Second)
+	assert.Zero(t, h.b.Counts().Requests)
+}
+
 // stream begins a stream.
 func (h *house) stream(ctx context.Context, model string) (*http.Response, error) {
 	body := strings.TrimSuffix(chat(model), "}") + `,"stream":true}`

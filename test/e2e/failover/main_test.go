@@ -166,12 +166,17 @@ func (h *house) key(t *testing.T, user string) string {
 	return key.Token()
 }
 
-// stats asks Envoy for one number.
+// stat asks Envoy for one number.
 func (h *house) stat(t *testing.T, name string) int {
+	t.Helper()
+	stats, err := h.admin(t).Stats(t.Context(), name)
+	require.NoError(t, err)
+	return int(stats[name])
+}
+
+func (h *house) admin(t *testing.T) envoy.Admin {
 	t.Helper()
 	folder, err := os.ReadFile(filepath.Join(h.Data, "run", "folder"))
 	require.NoError(t, err)
-	stats, err := envoy.Admin{Socket: filepath.Join(string(folder), "admin.sock")}.Stats(t.Context(), name)
-	require.NoError(t, err)
-	return int(stats[name])
+	return envoy.Admin{Socket: filepath.Join(string(folder), "admin.sock")}
 }

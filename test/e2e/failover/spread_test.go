@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/tidwall/gjson"
 
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 )
@@ -41,6 +42,26 @@ func TestSplit(t *testing.T) {
 		t.Logf("%v: %.1f", counted, found)
 	}
 	t.Errorf("the split is not by the weights: %.1f", found)
+}
+
+// TestTheSplitCanBeSeen in what Envoy says of its own configuration: each attempt, with
+// the weights of those that it chooses from.
+func TestTheSplitCanBeSeen(t *testing.T) {
+	h := open(t, "", `
+  split: {route: [[{provider: a, weight: 90}, {provider: b, weight: 10}], [{provider: c}]]}
+`)
+	dump, err := h.admin(t).ConfigDump(t.Context(), "dynamic_route_configs")
+	require.NoError(t, err)
+	var seen []string
+	found := gjson.GetBytes(dump, `configs.#.route_config.virtual_hosts.0.routes|@flatten|#(name=="model/split").route`)
+	for _, group := range found.Get("inline_cluster_specifier_plugin.extension.typed_config.priority_groups").Array() {
+		for _, c := range group.Get("clusters").Array() {
+			seen = append(seen, fmt.Sprint(group.Get("name"), " ", c.Get("cluster_name"), " ", c.Get("weight")))
+		}
+	}
+	assert.Equal(t, []string{
+		"g0 guarded/a 90", "g0 guarded/b 10", "g1 guarded/b 90", "g1 guarded/a 10", "g2 provider/c 1",
+	}, seen)
 }
 
 // TestSticky: one user, key or session meets one provider, and many are split by weight.
