@@ -34,7 +34,7 @@ const (
 // When a host is ejected, and for how long. An ejection lasts the first time times the
 // number of times that it happened of late.
 const (
-	ejectAfterErrors = 10 // answers of 500 and above in a row, 500 and 501 among them
+	ejectAfterErrors = 10 // answers in a row that send a request on (failures)
 	ejectAfterBroken = 5  // in a row: 502, 503, 504, a reset, no connection, no first byte in time
 	ejectFirst       = 5 * time.Second
 	ejectLongest     = 10 * time.Second // less than between probes, so that one that is well again is soon asked
