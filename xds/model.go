@@ -156,10 +156,8 @@ func action(t config.Timeouts, base string, attempts []*groups.PriorityGroup) *r
 				}),
 			},
 		},
-		Timeout: seconds(time.Duration(t.Total)),
-		// The connection manager's own idle time would end a request whose
-		// first groups are slow to fail; the total bounds it instead.
-		IdleTimeout:          seconds(time.Duration(t.Total)),
+		Timeout:              seconds(time.Duration(t.Total)),
+		IdleTimeout:          seconds(silence(t, len(attempts))),
 		HostRewriteSpecifier: &route.RouteAction_AutoHostRewrite{AutoHostRewrite: boolValue(true)},
 		RetryPolicy:          retries(t, len(attempts)),
 	}
@@ -169,6 +167,18 @@ func action(t config.Timeouts, base string, attempts []*groups.PriorityGroup) *r
 		}
 	}
 	return a
+}
+
+// silence is how long a request may be silent in all, on both sides: as long as an answer
+// may, and as long as its attempts take that get none. It ends the answers that stall
+// within the first byte's time. For those Envoy forgets the attempt's own idle time: when
+// the first byte's is over it looks no more, until the next byte comes.
+func silence(t config.Timeouts, attempts int) time.Duration {
+	failing := time.Duration(attempts) * (time.Duration(t.FirstByte) + backOffMax)
+	if attempts == 1 { // asked twice, see retries
+		failing = 2*time.Duration(t.FirstByte) + maxWait
+	}
+	return min(time.Duration(t.Total), max(time.Duration(t.Idle), failing))
 }
 
 func retries(t config.Timeouts, attempts int) *route.RetryPolicy {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,7 +104,7 @@ func TestBreakerKnowsWhatIsNoFailure(t *testing.T) {
 // than none.
 func TestTheLastIsAlwaysAsked(t *testing.T) {
 	t.Parallel()
-	h := open(t, "", inTurn)
+	h := open(t, "", strings.ReplaceAll(inTurn, "300ms", "10s"))
 	h.a.Always(fake.Status(503))
 	h.b.Always(fake.Status(503))
 	for _, model := range []string{"pair", "back"} {

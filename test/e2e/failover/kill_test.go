@@ -85,24 +85,35 @@ func TestStartedStreams(t *testing.T) {
 	assert.Empty(t, h.b.Requests(), "what has begun is not begun again")
 }
 
-// TestStreamsThatStall end when the answer was silent for too long, and do not look as if
-// they were whole. They are not begun again elsewhere.
+// TestStreamsThatStall end when the answer was silent for too long, before the time for a
+// first byte is over and after, and do not look as if they were whole. They are not begun
+// again elsewhere.
 func TestStreamsThatStall(t *testing.T) {
+	t.Parallel()
 	h := open(t, "", `
-  pair: {route: [[{provider: a}], [{provider: b}]], timeouts: {first_byte: 600ms, idle: 600ms}}
+  early: {route: [[{provider: a}], [{provider: b}]], timeouts: {first_byte: 1s, idle: 1500ms}}
+  late: {route: [[{provider: a}], [{provider: b}]], timeouts: {first_byte: 300ms, idle: 500ms}}
+  alone: {route: [[{provider: a}]], timeouts: {first_byte: 300ms, idle: 500ms}}
 `)
-	h.a.Always(fake.CutStream(fake.Stall, 2))
-	start := time.Now()
-	response, err := h.stream(t.Context(), "pair")
-	require.NoError(t, err)
-	defer response.Body.Close()
-	assert.Equal(t, http.StatusOK, response.StatusCode)
-	text, err := io.ReadAll(response.Body)
-	require.Error(t, err, "it was cut: %s", text)
-	assert.Contains(t, string(text), "data: ", "what there was of it")
-	assert.NotContains(t, string(text), "[DONE]")
-	assert.Greater(t, time.Since(start), 500*time.Millisecond)
-	assert.Less(t, time.Since(start), 10*time.Second)
+	for _, model := range []string{"early", "late", "alone"} {
+		h.a.Always(fake.CutStream(fake.Stall, 2))
+		if model == "late" {
+			late := fake.CutStream(fake.Stall, 3)
+			late.EventDelay = 250 * time.Millisecond
+			h.a.Always(late)
+		}
+		start := time.Now()
+		response, err := h.stream(t.Context(), model)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, response.StatusCode)
+		text, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		require.Error(t, err, "it was cut: %s", text)
+		assert.Contains(t, string(text), "data: ", "what there was of it")
+		assert.NotContains(t, string(text), "[DONE]")
+		assert.Greater(t, time.Since(start), 400*time.Millisecond)
+		assert.Less(t, time.Since(start), 20*time.Second, model)
+	}
 	assert.Zero(t, h.b.Counts().Requests)
 }
 
