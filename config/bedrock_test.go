@@ -66,6 +66,25 @@ func TestBedrockMistakes(t *testing.T) {
 	}
 }
 
+// A request has an order of its own where targets differ in what they can, and, where the
+// price decides, if its body is read anyhow.
+func TestArranges(t *testing.T) {
+	c := parse(t, `
+providers:
+  a: {schema: openai, url: "http://localhost/v1"}
+  b: {schema: openai, url: "http://localhost:81/v1"}
+models:
+  picks: {route: [[{provider: a, context: 100}], [{provider: b}]]}
+  cost: {prefer: cost, route: [[{provider: a}], [{provider: b}]]}
+  read: {prefer: cost, usage: exact, route: [[{provider: a}], [{provider: b}]]}
+  alone: {prefer: cost, usage: exact, route: [[{provider: a}, {provider: b}]]}
+  order: {usage: exact, route: [[{provider: a}], [{provider: b}]]}
+`, Env{})
+	for name, arranges := range map[string]bool{"picks": true, "cost": false, "read": true, "alone": false, "order": false} {
+		assert.Equal(t, arranges, c.Models[name].Arranges(name, c.Providers), name)
+	}
+}
+
 func TestBedrockAmongOthers(t *testing.T) {
 	c := parse(t, `
 providers:

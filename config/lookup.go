@@ -159,6 +159,13 @@ func (m *Model) Understood(entry string, providers map[string]*Provider) bool {
 	return Picks(route, providers) || m.System != "" || m.Validate != "" || m.Usage == UsageExact || name != ""
 }
 
+// Arranges says that Go gives each request for the entry its own order of groups: because
+// not all targets can serve each request, or by its price, where its body is read anyhow.
+func (m *Model) Arranges(entry string, providers map[string]*Provider) bool {
+	route := m.UsableRoute(providers)
+	return Picks(route, providers) || m.Prefer == PreferCost && len(route) > 1 && m.Understood(entry, providers)
+}
+
 // providers are the names of the providers of the route, in its order, each once.
 func (m *Model) providers() []string {
 	var names []string

@@ -37,12 +37,20 @@ func TestAllocationsOfTheLanes(t *testing.T) {
 const (
 	findCeiling       = 29
 	understandCeiling = 38
+	pickCeiling       = 45
+	reorderCeiling    = 109
 )
 
 // allocations are those of one whole stream on a lane, gRPC left out.
 func allocations(t *testing.T, text string, meta ...string) (float64, *pb.ProcessingResponse) {
 	t.Helper()
-	plan := extproc.NewPlan(parse(t, everyStage))
+	return allocationsOf(t, everyStage, text, meta...)
+}
+
+// allocationsOf are the same with another configuration.
+func allocationsOf(t *testing.T, configuration, text string, meta ...string) (float64, *pb.ProcessingResponse) {
+	t.Helper()
+	plan := extproc.NewPlan(parse(t, configuration), prices(t))
 	s := service(t, plan)
 	meta = append(meta, wire.MetaConfig, plan.Version(), wire.MetaEntry, "m", wire.MetaPath, "/v1/chat/completions", wire.MetaLength, "1")
 	c := &conversation{
@@ -54,4 +62,27 @@ func allocations(t *testing.T, text string, meta ...string) (float64, *pb.Proces
 		require.NoError(t, s.Process(c))
 	})
 	return n, c.out
+}
+
+// What each request is given its own order of groups by is ready before it comes.
+func TestAllocationsOfPicks(t *testing.T) {
+	const configuration = `
+providers:
+  wordy: {schema: openai, url: https://wordy.example.com/v1, key: "${OPENAI_API_KEY}"}
+  brief: {schema: openai, url: https://brief.example.com/v1, key: "${OPENAI_API_KEY}"}
+models:
+  m: {prefer: cost, route: [[{provider: wordy, model: gpt, context: 1000000}], [{provider: brief, model: gpt, context: 1000000}]]}
+`
+	meta := func(first, second string) []string {
+		return []string{wire.MetaLane, wire.LaneUnderstand, wire.MetaGroups, `[[{"cluster":"provider/` + first + `","weight":1,"provider":"` + first + `","model":"gpt"}],` +
+			`[{"cluster":"provider/` + second + `","weight":1,"provider":"` + second + `","model":"gpt"}]]`}
+	}
+	for _, text := range []string{messages(60), messages(1000)} {
+		n, out := allocationsOf(t, configuration, text, meta("wordy", "brief")...)
+		require.Nil(t, out.GetDynamicMetadata(), "long questions are cheaper there")
+		assert.LessOrEqual(t, n, float64(pickCeiling), "in the route's own order")
+		n, out = allocationsOf(t, configuration, text, meta("brief", "wordy")...)
+		require.NotNil(t, out.GetDynamicMetadata().GetFields()[wire.MetadataGroups])
+		assert.LessOrEqual(t, n, float64(reorderCeiling), "in another")
+	}
 }

@@ -74,7 +74,7 @@ func newScript(t *testing.T, archive *txtar.Archive) *script {
 	if text, there := section(archive, "config.yaml"); there {
 		cfg := parse(t, text)
 		version = cfg.Version
-		s.service = service(t, extproc.NewPlan(cfg))
+		s.service = service(t, extproc.NewPlan(cfg, prices(t)))
 	} else {
 		s.service = service(t)
 	}

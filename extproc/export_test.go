@@ -19,3 +19,9 @@ const Copies = copies
 
 // Kept is how many versions a History remembers.
 const Kept = kept
+
+// TokensOf counts a text.
+func TokensOf(text []byte) (least, likely, most int64) {
+	t := tokensOf(text)
+	return t.least, t.likely, t.most
+}

@@ -2,35 +2,40 @@ package extproc
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
-	"strconv"
-	"strings"
-
-	"google.golang.org/protobuf/types/known/structpb"
+	"sync/atomic"
 
 	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/extproc/body"
 	"github.com/postern-proxy/postern/extproc/provider/bedrock"
 	"github.com/postern-proxy/postern/extproc/provider/images"
 	"github.com/postern-proxy/postern/fault"
-	"github.com/postern-proxy/postern/wire"
+	"github.com/postern-proxy/postern/usage/price"
 )
 
-// Pick leaves out the targets that cannot serve a request, before it is routed: an
-// attempt that finds out by itself ends the request. It looks at the body as all other
-// stages left it, so it is the last.
+// Pick gives a request its own order of groups, before it is routed: without the targets
+// that cannot serve it, because an attempt that finds out by itself ends the request;
+// with those last that may not be able to; and, where the model prefers cost, by the
+// price of this request. It looks at the body as all other stages left it, so it is the
+// last.
 type Pick struct {
 	pattern string
+	targets []target
 	able    []able
 	limited []limited
+	costs   *costs // nil: the price says nothing
+	counted bool   // tokens are wanted
+
+	// last is the route that a request came with last: a pure function of its text, kept
+	// because nearly all come with the same.
+	last atomic.Pointer[arranged]
 }
 
 // able is what requests are tried on: a model behind another form, as a provider
 // offers it.
 type able struct {
-	targets  []target // which have just this
-	model    string   // a * in it is what the pattern's * stood for
+	targets  []int  // which have just this
+	model    string // a * in it is what the pattern's * stood for
 	settings bedrock.Settings
 	hosts    []string
 }
@@ -38,30 +43,53 @@ type able struct {
 // target is whom a member of a group is.
 type target struct{ provider, model string }
 
+// verdict is whether a target serves a request.
+type verdict uint8
+
+const (
+	serves   verdict = iota // as far as anybody knows
+	doubtful                // it may refuse, and that would be the request's end
+	cannot
+)
+
 var _ Stage = (*Pick)(nil)
 
-// NewPick makes the stage for the usable route of an entry.
-func NewPick(entry string, route [][]config.Target, providers map[string]*config.Provider) *Pick {
+// NewPick makes the stage for the usable route of an entry. prices is nil where they are
+// not what the order follows from.
+func NewPick(entry string, route [][]config.Target, providers map[string]*config.Provider, prices *price.Table) *Pick {
 	p := &Pick{pattern: entry}
 	for _, t := range slices.Concat(route...) {
-		its := providers[t.Provider]
+		it := target{t.Provider, t.Model}
+		if slices.Contains(p.targets, it) {
+			continue
+		}
+		place := len(p.targets)
+		p.targets = append(p.targets, it)
 		if l, ok := limitedOf(t); ok {
+			l.target = place
 			p.limited = append(p.limited, l)
+			p.counted = p.counted || l.context > 0
 		}
-		if !its.Translated() {
-			continue
-		}
-		own := able{
-			targets: []target{{t.Provider, t.Model}}, model: t.Model, hosts: its.ImageHosts(),
-			settings: bedrock.Settings{Fields: its.Fields, Images: pictured(its.ImageHosts())},
-		}
-		if i := slices.IndexFunc(p.able, own.same); i >= 0 {
-			p.able[i].targets = append(p.able[i].targets, own.targets...)
-			continue
-		}
-		p.able = append(p.able, own)
+		p.translates(place, providers[t.Provider])
+	}
+	if prices != nil {
+		p.costs = newCosts(entry, p.targets, prices)
+		p.counted = true
 	}
 	return p
+}
+
+// translates notes a target of another form.
+func (p *Pick) translates(place int, its *config.Provider) {
+	if !its.Translated() {
+		return
+	}
+	own := able{targets: []int{place}, model: p.targets[place].model, hosts: its.ImageHosts(), settings: bedrock.Settings{Fields: its.Fields}}
+	if i := slices.IndexFunc(p.able, own.same); i >= 0 {
+		p.able[i].targets = append(p.able[i].targets, place)
+		return
+	}
+	p.able = append(p.able, own)
 }
 
 func (a able) same(b able) bool {
@@ -71,52 +99,82 @@ func (a able) same(b able) bool {
 // Name is "pick".
 func (*Pick) Name() string { return "pick" }
 
-// Apply tries the request on each, and says which groups are left if it is not all.
+// Apply judges each target, and says which groups are left and in which order, if that is
+// not what the route has.
 func (p *Pick) Apply(_ context.Context, r *Request) error {
 	text := r.edited()
 	if text == nil {
 		text = r.Body
 	}
 	asked := modelOf(r)
-	var first error
-	var out []target
-	var reading *bedrock.Reading
-	for _, a := range p.able {
-		if reading == nil {
-			reading = bedrock.Read(r.Path, text)
-		}
-		err := reading.Check(renamed(p.pattern, a.model, asked), a.settings)
-		if err == nil {
-			continue
-		}
-		out = append(out, a.targets...)
-		if first == nil {
-			first = err
+	judged := judgement{verdicts: make([]verdict, len(p.targets))}
+	if len(p.able) > 0 {
+		reading := bedrock.Read(r.Path, text)
+		for i := range p.able {
+			p.able[i].judge(&judged, reading, renamed(p.pattern, p.able[i].model, asked))
 		}
 	}
-	if len(p.limited) > 0 {
-		asks := needOf(r.Endpoint, text)
-		for _, l := range p.limited {
-			if err := l.refuses(asks); err != nil {
-				out = append(out, l.target)
-				if first == nil {
-					first = err
-				}
-			}
-		}
+	var asks need
+	if p.limited != nil || p.costs != nil {
+		asks = needOf(r.Endpoint, text, p.counted)
 	}
-	if first == nil {
+	for _, l := range p.limited {
+		v, err := l.judge(&asks)
+		judged.say(l.target, v, err)
+	}
+	if judged.first == nil && !judged.doubts && p.costs == nil {
 		return nil
 	}
-	groups, err := remaining(r.Groups, out)
+	route, err := p.route(r)
+	if err != nil {
+		return &fault.Error{Op: "extproc.pick", Kind: fault.Internal, Cause: err}
+	}
+	if p.costs != nil {
+		judged.prices = p.costs.of(&asks, asked)
+	}
+	groups, same := route.arrange(&judged)
+	switch {
+	case same:
+	case len(groups) == 0:
+		return judged.first
+	default:
+		r.chosen = groups
+	}
+	return nil
+}
+
+// judgement is what is said of each target, by its place.
+type judgement struct {
+	verdicts []verdict
+	prices   []float64 // dollars; NaN: not known; nil: nobody asked
+	doubts   bool
+	first    error // why a target cannot
+}
+
+func (j *judgement) say(place int, v verdict, why error) {
+	j.verdicts[place] = max(j.verdicts[place], v)
+	j.doubts = j.doubts || v == doubtful
+	if j.first == nil {
+		j.first = why
+	}
+}
+
+// judge tries a request on a model behind another form. An image that has to be fetched
+// is the attempt's business, and makes it one that may fail.
+func (a *able) judge(j *judgement, reading *bedrock.Reading, model string) {
+	settings, fetches := a.settings, false
+	settings.Images = pictured(a.hosts, &fetches)
+	err := reading.Check(model, settings)
+	v := serves
 	switch {
 	case err != nil:
-		return &fault.Error{Op: "extproc.pick", Kind: fault.Internal, Cause: err}
-	case len(groups) == 0:
-		return first
+		v = cannot
+	case fetches:
+		v = doubtful
 	}
-	r.chosen = groups
-	return nil
+	for _, place := range a.targets {
+		j.say(place, v, err)
+	}
 }
 
 // modelOf is the name the client gave; empty if there is none.
@@ -129,65 +187,14 @@ func modelOf(r *Request) string {
 	return name
 }
 
-// remaining are the groups without some targets.
-func remaining(text string, out []target) ([][]wire.Member, error) {
-	var groups [][]wire.Member
-	if err := json.Unmarshal([]byte(text), &groups); err != nil {
-		return nil, err
-	}
-	for i := range groups {
-		groups[i] = slices.DeleteFunc(groups[i], func(m wire.Member) bool {
-			return slices.Contains(out, target{m.Provider, m.Model})
-		})
-	}
-	return slices.DeleteFunc(groups, func(g []wire.Member) bool { return len(g) == 0 }), nil
-}
-
-// attempts is the groups as Envoy's cluster specifier takes them: one an attempt, the
-// members of a group moving round and the weights staying, as the control plane makes
-// them of a whole route. All but the last are at guarded clusters.
-func attempts(groups [][]wire.Member) *structpb.Struct {
-	total, at := 0, 0
-	for _, group := range groups {
-		total += len(group)
-	}
-	all := make([]*structpb.Value, 0, total)
-	for _, group := range groups {
-		for turn := range group {
-			clusters := make([]*structpb.Value, 0, len(group))
-			for place, m := range group {
-				name := group[(place+turn)%len(group)].Cluster
-				if at < total-1 {
-					name = wire.ClusterGuarded + strings.TrimPrefix(name, wire.ClusterProvider)
-				}
-				clusters = append(clusters, structure(map[string]*structpb.Value{
-					"cluster_name": structpb.NewStringValue(name),
-					"weight":       structpb.NewNumberValue(float64(m.Weight)),
-				}))
-			}
-			all = append(all, structure(map[string]*structpb.Value{
-				"name":     structpb.NewStringValue("left" + strconv.Itoa(at)),
-				"clusters": structpb.NewListValue(&structpb.ListValue{Values: clusters}),
-			}))
-			at++
-		}
-	}
-	return &structpb.Struct{Fields: map[string]*structpb.Value{
-		wire.GroupsField: structpb.NewListValue(&structpb.ListValue{Values: all}),
-	}}
-}
-
-func structure(fields map[string]*structpb.Value) *structpb.Value {
-	return structpb.NewStructValue(&structpb.Struct{Fields: fields})
-}
-
 // pictured stands for the images of those hosts, without fetching any: the smallest
-// that is one. It is nil where there are no hosts.
-func pictured(hosts []string) func(string) ([]byte, error) {
+// that is one. It is nil where there are no hosts. asked is set once it is.
+func pictured(hosts []string, asked *bool) func(string) ([]byte, error) {
 	if len(hosts) == 0 {
 		return nil
 	}
 	return func(address string) ([]byte, error) {
+		*asked = true
 		if err := images.Allowed(address, hosts); err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/usage/price"
 )
 
 // Plan is one configuration version, made ready for requests: the stages of each
@@ -21,18 +22,19 @@ func (p *Plan) Entry(name string) (stages []Stage, known bool) {
 	return stages, known
 }
 
-// NewPlan compiles a configuration version.
-func NewPlan(cfg *config.Config) *Plan {
+// NewPlan compiles a configuration version, with the prices that are its. They may be nil,
+// and no price is known then.
+func NewPlan(cfg *config.Config, prices *price.Table) *Plan {
 	p := &Plan{version: cfg.Version, entries: make(map[string][]Stage, len(cfg.Models))}
 	for name, m := range cfg.Models {
-		p.entries[name] = stages(name, m, cfg.Providers)
+		p.entries[name] = stages(name, m, cfg.Providers, prices)
 	}
 	return p
 }
 
 // stages are what an entry asks for, in the order in which they run: judge what
 // the client sent, before anything is added to it.
-func stages(name string, m *config.Model, providers map[string]*config.Provider) []Stage {
+func stages(name string, m *config.Model, providers map[string]*config.Provider, prices *price.Table) []Stage {
 	var all []Stage
 	if m.Validate == config.ValidateStrict {
 		all = append(all, Strict{})
@@ -47,8 +49,11 @@ func stages(name string, m *config.Model, providers map[string]*config.Provider)
 	if to, _ := config.SharedName(name, route); to != "" {
 		all = append(all, Rename{Pattern: name, To: to})
 	}
-	if config.Picks(route, providers) {
-		all = append(all, NewPick(name, route, providers))
+	if m.Arranges(name, providers) {
+		if m.Prefer != config.PreferCost {
+			prices = nil
+		}
+		all = append(all, NewPick(name, route, providers, prices))
 	}
 	return all
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/extproc"
+	"github.com/postern-proxy/postern/usage/price"
 )
 
 // How long a test waits for what another goroutine does, and how often it looks.
@@ -70,6 +71,19 @@ func parse(t testing.TB, text string) *config.Config {
 	})
 	require.NoError(t, err)
 	return cfg
+}
+
+// prices has one provider whose answers are dear, and one whose questions are. The third's
+// are known for short questions only.
+func prices(t testing.TB) *price.Table {
+	t.Helper()
+	table, err := price.New(map[string]price.Quote{
+		"wordy/gpt": {Input: "1", Output: "20"}, "brief/gpt": {Input: "5", Output: "10"},
+		"brief/pt":  {Input: "0.5", Output: "1"},
+		"other/gpt": {Input: "0.1", Output: "0.1", UpTo: 100},
+	}, price.Settings{})
+	require.NoError(t, err)
+	return table
 }
 
 // converse opens a stream with metadata (name, value, …), sends the messages one by

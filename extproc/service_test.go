@@ -158,7 +158,7 @@ func TestARequestThatIsOverRunsNoMoreStages(t *testing.T) {
 }
 
 func TestManyStreamsAtOnce(t *testing.T) {
-	plan := extproc.NewPlan(parse(t, everyStage))
+	plan := extproc.NewPlan(parse(t, everyStage), nil)
 	s := service(t, plan)
 	client := serve(t, s)
 	var all sync.WaitGroup
@@ -215,7 +215,7 @@ func messages(n int) string {
 // A body that is long in coming is judged by the version that its request was routed with,
 // however many came meanwhile.
 func TestASlowBodyIsJudgedByItsOwnVersion(t *testing.T) {
-	plan := extproc.NewPlan(parse(t, `{providers: {p: {schema: openai, url: "http://p.example/v1"}}, models: {m: {route: [[{provider: p}]], system: Be kind.}}}`))
+	plan := extproc.NewPlan(parse(t, `{providers: {p: {schema: openai, url: "http://p.example/v1"}}, models: {m: {route: [[{provider: p}]], system: Be kind.}}}`), nil)
 	service := service(t, plan)
 	client := serve(t, service)
 	conversation, err := client.Process(metadata.AppendToOutgoingContext(t.Context(), wire.MetaLane, wire.LaneUnderstand,

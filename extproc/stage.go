@@ -29,6 +29,7 @@ type Request struct {
 	Endpoint Endpoint
 	Path     string // as it came, with its query
 	Groups   string // of its route, for Pick
+	Stands   string // how each of them stands, likewise
 	Body     []byte
 	Fields   body.Fields // of Body's top level
 	Strip    bool        // the answer's usage chunk is ours: the client did not ask for it

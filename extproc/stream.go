@@ -132,7 +132,7 @@ func (st *stream) understand(ctx context.Context, text []byte) *pb.ProcessingRes
 		return st.refuse(&fault.Error{Op: "extproc", Kind: fault.InvalidRequest, Message: sentence(err), Cause: err})
 	}
 	r := &Request{
-		Endpoint: endpointOf(st.value(wire.MetaPath)), Path: st.value(wire.MetaPath), Groups: st.value(wire.MetaGroups),
+		Endpoint: endpointOf(st.value(wire.MetaPath)), Path: st.value(wire.MetaPath), Groups: st.value(wire.MetaGroups), Stands: st.value(wire.MetaStands),
 		Body: text, Fields: fields,
 	}
 	for _, stage := range stages {

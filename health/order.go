@@ -8,6 +8,7 @@ import (
 
 	"github.com/postern-proxy/postern/config"
 	"github.com/postern-proxy/postern/usage/price"
+	"github.com/postern-proxy/postern/wire"
 )
 
 // Order says how the route of each model is tried: in which order its groups, and which
@@ -31,7 +32,7 @@ func Order(cfg *config.Config, views []View, prices *price.Table, now time.Time,
 	for i := range views {
 		world.views[key{views[i].Provider, views[i].Key, views[i].Model}] = &views[i]
 	}
-	plan, after := Plan{Order: map[string][]int{}, Rest: map[string][]config.Member{}}, Memory{}
+	plan, after := Plan{Order: map[string][]int{}, Rest: map[string][]config.Member{}, Stands: map[string][]wire.Standing{}}, Memory{}
 	breaks := cfg.Health.Breakers != config.BreakersOff
 	if name, p, ok := cfg.Fallback(); breaks && ok {
 		plan.resting("", world.rest("", [][]config.Target{{{Provider: name}}}, map[string]*config.Provider{name: p}))
@@ -59,6 +60,9 @@ func Order(cfg *config.Config, views []View, prices *price.Table, now time.Time,
 		}
 		if breaks {
 			slices.SortStableFunc(order, func(a, b int) int { return groups[a].standing.compare(groups[b].standing) })
+			if model.Arranges(entry, cfg.Providers) {
+				plan.standing(entry, groups)
+			}
 		}
 		if !inOrder(order) {
 			plan.Order[entry] = order
@@ -108,13 +112,13 @@ type standing struct {
 }
 
 // rank is how much of a group can be used.
-type rank uint8
+type rank = wire.Standing
 
 const (
-	usable  rank = iota // at least half of its weight
-	partly              // some of it
-	limited             // none, but its provider answers: it said 429
-	down                // none
+	usable  = wire.Usable
+	partly  = wire.Partly
+	limited = wire.Limited
+	down    = wire.Down
 )
 
 func (s standing) compare(other standing) int {

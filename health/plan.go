@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/wire"
 )
 
 // Plan is how the routes are tried that are not tried as configured. It is not changed
@@ -16,11 +17,27 @@ type Plan struct {
 	// Rest has for an entry, or "" for what names no model, those members of its groups
 	// that come after the others of their group: they cannot be used, and another can.
 	Rest map[string][]config.Member
+	// Stands is how the usable groups of an entry stand, in the order of the
+	// configuration: only of the entries whose requests have an order of their own within
+	// that (config.Model.Arranges), and whose groups cannot all be used.
+	Stands map[string][]wire.Standing
 }
 
 // Equal says that two plans are the same.
 func (p Plan) Equal(other Plan) bool {
-	return maps.EqualFunc(p.Order, other.Order, slices.Equal) && maps.EqualFunc(p.Rest, other.Rest, slices.Equal)
+	return maps.EqualFunc(p.Order, other.Order, slices.Equal) && maps.EqualFunc(p.Rest, other.Rest, slices.Equal) &&
+		maps.EqualFunc(p.Stands, other.Stands, slices.Equal)
+}
+
+// standing notes how an entry's groups stand.
+func (p Plan) standing(entry string, groups []group) {
+	stands := make([]wire.Standing, len(groups))
+	for i := range groups {
+		stands[i] = groups[i].standing.rank
+	}
+	if slices.Max(stands) != usable {
+		p.Stands[entry] = stands
+	}
 }
 
 // rest are the members of a route that have to rest. One that does so in one group does in

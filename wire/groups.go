@@ -16,3 +16,15 @@ type Member struct {
 	Provider string `json:"provider"`
 	Model    string `json:"model,omitempty"` // the target's, as configured
 }
+
+// Standing is how much of a group can be used, as MetaStands has it.
+type Standing uint8
+
+// The standings, from good to bad.
+const (
+	Usable  Standing = iota // at least half of its weight
+	Partly                  // some of it
+	Limited                 // none, but its provider answers: it said 429
+	Down                    // none
+	Resting                 // those of the group before it that cannot be used, and come after its others
+)

@@ -49,6 +49,7 @@ const (
 	MetaPattern = "postern-pattern" // LaneRename, LaneBedrock: the entry's name, if MetaName has a *
 	MetaName    = "postern-name"    // LaneRename, LaneBedrock: the target's name for the model
 	MetaGroups  = "postern-groups"  // LaneUnderstand: the route's groups, where some may be left out (Groups)
+	MetaStands  = "postern-stands"  // LaneUnderstand: how each of those groups stands, a digit each (Standing); absent: all are usable
 	MetaFields  = "postern-fields"  // LaneBedrock: fields that travel to the model as they are, with commas
 	MetaHosts   = "postern-hosts"   // LaneBedrock: hosts whose images are fetched, with commas
 	MetaAsked   = "postern-asked"   // LaneAnswer: what the last attempt's LaneBedrock said (MetadataAsked)

@@ -20,6 +20,7 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/wire"
 )
 
 // Input is all that a snapshot is made of.
@@ -37,6 +38,10 @@ type Input struct {
 	// Rest are the members of groups that come after the others of their group: by entry,
 	// or "" for what names no model. A group of which all would is used as configured.
 	Rest map[string][]config.Member
+	// Stands is how the usable groups of an entry stand, in the order of the configuration,
+	// where that is for each request to know (config.Model.Arranges). Without it all can be
+	// used.
+	Stands map[string][]wire.Standing
 	// Sockets are the Unix sockets of Postern's own services.
 	Sockets Sockets
 

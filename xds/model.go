@@ -111,8 +111,11 @@ func modelRoute(in Input, name string, match *route.HeaderMatcher) *route.Route 
 	}
 	if m.Understood(name, cfg.Providers) {
 		var more []*core.HeaderValue
-		if config.Picks(usable, cfg.Providers) {
+		if m.Arranges(name, cfg.Providers) {
 			more = append(more, &core.HeaderValue{Key: wire.MetaGroups, Value: literal(groupsText(behind(groups, in.rests(name))))})
+			if stands := in.stands(name, groups); stands != "" {
+				more = append(more, &core.HeaderValue{Key: wire.MetaStands, Value: stands})
+			}
 		}
 		r.TypedPerFilterConfig[filterStages] = understood(cfg.Version, name, more...)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/wire"
 )
 
 const threeGroups = `
@@ -90,6 +91,28 @@ func TestOrder(t *testing.T) {
 			assert.Equal(t, c.want, got)
 		})
 	}
+}
+
+// How groups stand is told in the order that they are tried in, and which are only those of
+// the one before that rest.
+func TestStands(t *testing.T) {
+	cfg, err := config.Parse("postern.yaml", []byte(threeGroups), config.Env{Lookup: func(string) (string, bool) { return "", false }})
+	require.NoError(t, err)
+	in := Input{Config: cfg, Stands: map[string][]wire.Standing{"m": {wire.Usable, wire.Down}}}
+	stands := func(name string) string { return in.stands(name, members(cfg, name, in.ordered(name))) }
+	assert.Equal(t, "03", stands("m"))
+	in.Order = map[string][]int{"m": {1, 0}}
+	assert.Equal(t, "30", stands("m"))
+	in.Rest = map[string][]config.Member{"m": {{Provider: "b"}}}
+	assert.Equal(t, "340", stands("m"))
+	in.Stands = nil
+	assert.Equal(t, "040", stands("m"))
+	in.Order, in.Rest = map[string][]int{"m": {1, 1}}, nil
+	in.Stands = map[string][]wire.Standing{"m": {wire.Usable, wire.Down}}
+	assert.Equal(t, "03", stands("m"), "what is no order is none")
+	in.Stands["m"] = in.Stands["m"][:1]
+	assert.Empty(t, stands("m"), "of another version")
+	assert.Empty(t, stands("alone"))
 }
 
 // The clusters do not depend on the order: what is known of a provider would be lost.

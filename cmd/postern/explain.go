@@ -44,6 +44,13 @@ func explain(out io.Writer, file string, cfg *config.Config, model string) error
 	fmt.Fprintf(out, "%s is served by the entry %q%s\n", model, name, at("models", name))
 	explainLane(out, cfg, name, at)
 	explainRoute(out, cfg, name, at)
+	if m.Prefer == config.PreferCost && len(m.UsableRoute(cfg.Providers)) > 1 {
+		by := "three input tokens and one output token: nobody reads the body"
+		if m.Arranges(name, cfg.Providers) {
+			by = "each request"
+		}
+		fmt.Fprintf(out, "order: the cheaper group first, by the price of %s%s\n", by, at("models", name, "prefer"))
+	}
 	if m.Holds() {
 		fmt.Fprintf(out, "hold: an answer begins with its first event, or first byte where it is no stream%s\n", at("models", name, "hold"))
 	}

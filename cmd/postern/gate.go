@@ -121,12 +121,12 @@ func open(at place, cfg *config.Config, log *slog.Logger, replicas []string, own
 		g.sockets.replicas = append(g.sockets.replicas, secondSocket(folder))
 	}
 	g.config.Store(cfg)
-	g.plans.Add(extproc.NewPlan(cfg)) // an Envoy that outlived the Postern before this one asks at once
 	g.answers = &answer.Handler{Config: g.config.Load, Created: g.started}
 	if g.meters, err = openMeters(at, envoy.Admin{Socket: g.sockets.admin}, g.config.Load, log); err != nil {
 		g.close()
 		return nil, err
 	}
+	g.plans.Add(extproc.NewPlan(cfg, g.meters.prices.Load())) // an Envoy that outlived the Postern before this one asks at once
 	g.xds.OnRefusal(g.meters.metrics.Refused)
 	return g, nil
 }

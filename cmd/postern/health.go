@@ -121,6 +121,7 @@ func (g *gate) follow(ctx context.Context, cfg *config.Config, plan health.Plan)
 // changedPlans are the entries that two plans differ in.
 func changedPlans(before, after health.Plan) []string {
 	changed := append(differing(before.Order, after.Order), differing(before.Rest, after.Rest)...)
+	changed = append(changed, differing(before.Stands, after.Stands)...)
 	slices.Sort(changed)
 	return slices.Compact(changed)
 }

@@ -14,7 +14,9 @@ import (
 	"github.com/postern-proxy/postern/extproc"
 )
 
-func planOf(version string) *extproc.Plan { return extproc.NewPlan(&config.Config{Version: version}) }
+func planOf(version string) *extproc.Plan {
+	return extproc.NewPlan(&config.Config{Version: version}, nil)
+}
 
 func TestARequestWaitsForItsVersion(t *testing.T) {
 	var looks atomic.Int32

@@ -32,7 +32,7 @@ func (g *gate) apply(ctx context.Context, cfg *config.Config) error {
 	for _, e := range g.xds.Status().Envoys {
 		g.plans.Plan(e.Routing())
 	}
-	g.plans.Add(extproc.NewPlan(cfg))
+	g.plans.Add(extproc.NewPlan(cfg, table))
 	if err := g.publish(ctx, own, fleet, longestTotal(cfg, g.config.Load())); err != nil {
 		return err
 	}
@@ -59,6 +59,7 @@ func (g *gate) compile(cfg *config.Config, plan health.Plan) (own xds.View, flee
 		Trust:  g.trust,
 		Order:  plan.Order,
 		Rest:   plan.Rest,
+		Stands: plan.Stands,
 
 		Unmetered: g.unmetered,
 		Module:    g.module,

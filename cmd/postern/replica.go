@@ -147,7 +147,11 @@ func (r *replica) Plan(version string) *extproc.Plan {
 func (r *replica) learn(cfg *config.Config) {
 	r.budget.Resize(int64(cfg.Extproc.Memory))
 	boundMemory(cfg)
-	r.Add(extproc.NewPlan(cfg))
+	table, err := prices(cfg)
+	if err != nil {
+		r.log.Error("no price is known", "reason", err)
+	}
+	r.Add(extproc.NewPlan(cfg, table))
 }
 
 // stageReports are what stages took, on their way to the gate, whose metrics they are: a

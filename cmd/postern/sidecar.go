@@ -156,7 +156,7 @@ func (s *sidecar) adopt(cfg *config.Config) error {
 	s.meters.tracker.Configure(view)
 	s.budget.Resize(int64(cfg.Extproc.Memory))
 	boundMemory(cfg)
-	s.Add(extproc.NewPlan(cfg))
+	s.Add(extproc.NewPlan(cfg, table))
 	return nil
 }
 

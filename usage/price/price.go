@@ -71,21 +71,42 @@ var regions = []string{"us.", "eu.", global}
 // model; known is false if that cannot be said for all of them, and guessed is true where
 // it rests on a rate that is not known (Quote.Written).
 func (t *Table) Cost(provider, model string, used Tokens) (amount Money, known, guessed bool) {
+	return t.List(provider, model).Cost(used)
+}
+
+// List is the price list of one model at one provider, for who asks again and again. Its
+// zero value knows no price. It does not change.
+type List struct {
+	rates       rates
+	known, free bool
+}
+
+// List is that of a configured provider's own name for a model.
+func (t *Table) List(provider, model string) List {
+	if t.free[provider] {
+		return List{free: true}
+	}
+	found, ok := t.find(provider, model)
+	return List{rates: found, known: ok}
+}
+
+// Cost is as the Table's.
+func (l List) Cost(used Tokens) (amount Money, known, guessed bool) {
 	if used.Input < 0 || used.Output < 0 || used.Cached < 0 || used.Written < 0 ||
 		used.Cached > used.Input || used.Written > used.Input-used.Cached {
 		return 0, false, false
 	}
-	if t.free[provider] {
+	if l.free {
 		return 0, true, false
 	}
-	found, ok := t.find(provider, model)
-	if !ok || found.upTo > 0 && used.Input > found.upTo {
+	found := l.rates
+	if !l.known || found.upTo > 0 && used.Input > found.upTo {
 		return 0, false, false
 	}
 	if guessed = used.Written > 0 && !found.written.known; guessed {
 		found.written = rate{each: found.input.each + (found.input.each+3)/4, known: found.input.known}
 	}
-	for _, part := range []struct {
+	for _, part := range [...]struct {
 		of     rate
 		tokens int64
 	}{

@@ -24,9 +24,12 @@ const mixed = `
   "aws/*": {route: [[{provider: aws, model: "*"}]]}
 `
 
+// steady has who fails keep its place, so that each case asks it.
+const steady = "health: {probe: off, breakers: off}\n"
+
 // TestFailoverBetweenForms: a busy or dead provider of either form, plain and streaming.
 func TestFailoverBetweenForms(t *testing.T) {
-	h := build(t, mixed)
+	h := build(t, mixed+steady)
 	for name, c := range map[string]struct {
 		model, answered string
 		openai          openai.Behavior
@@ -54,6 +57,7 @@ func TestFailoverBetweenForms(t *testing.T) {
 				r, text := h.ask(t, hello(c.model, more))
 				require.Equal(t, 200, r.StatusCode, text)
 				assert.Equal(t, c.answered, r.Header.Get("X-Postern-Provider"))
+				assert.Equal(t, "2", r.Header.Get("X-Postern-Attempts"), "the first was asked, and failed")
 				assert.Empty(t, r.Header.Get("X-Postern-Form"))
 				if more != "" {
 					assert.True(t, strings.HasSuffix(text, "data: [DONE]\n\n"), text)
@@ -68,7 +72,7 @@ func TestFailoverBetweenForms(t *testing.T) {
 
 // TestGroupsThatCannotServeAreLeftOut before a request is routed.
 func TestGroupsThatCannotServeAreLeftOut(t *testing.T) {
-	h := build(t, mixed)
+	h := build(t, mixed+steady)
 	tool := `"tools":[{"type":"function","function":{"name":"search"}}]`
 	ask := func(model, more string) (provider, at string) {
 		t.Helper()
@@ -91,8 +95,11 @@ func TestGroupsThatCannotServeAreLeftOut(t *testing.T) {
 	assert.Equal(t, "gpt-9", h.openai.Last().JSON("model").String())
 
 	h.bedrock.Always(fake.Throttled(0))
+	asked := h.bedrock.Counts().Requests
 	provider, _ := ask("weak", tool)
 	assert.Equal(t, "openai", provider, "what is left fails over as ever")
+	assert.Equal(t, asked+1, h.bedrock.Counts().Requests, "one of two was left")
+	assert.Equal(t, claude, h.bedrock.Last().Model)
 	h.bedrock.Always(fake.Behavior{})
 
 	r, text := h.ask(t, hello("poor", `"n":2`))
@@ -106,6 +113,29 @@ func TestGroupsThatCannotServeAreLeftOut(t *testing.T) {
 	t.Log(at)
 	assert.Equal(t, nova, h.bedrock.Last().Model, "a pattern's star is the model's id")
 	h.bedrock.NoRefusals(t)
+}
+
+// TestImagesGoFirstToWhoTakesAddresses: one that has to be fetched, by an attempt that may
+// fail of it, is the last resort.
+func TestImagesGoFirstToWhoTakesAddresses(t *testing.T) {
+	h := build(t, mixed+steady)
+	lost := strings.Replace(picture("https://images.example.com/lost.png"), `"haiku"`, `"back"`, 1)
+	r, text := h.ask(t, lost)
+	require.Equal(t, 200, r.StatusCode, text)
+	assert.Equal(t, "openai", r.Header.Get("X-Postern-Provider"))
+	assert.Equal(t, "1", r.Header.Get("X-Postern-Attempts"))
+	assert.Equal(t, "https://images.example.com/lost.png", h.openai.Last().JSON("messages.0.content.0.image_url.url").String())
+	assert.Zero(t, h.bedrock.Counts().Requests)
+
+	r, text = h.ask(t, strings.Replace(picture("data:image/png;base64,"+pngOf(64)), `"haiku"`, `"back"`, 1))
+	require.Equal(t, 200, r.StatusCode, text)
+	assert.Equal(t, "aws", r.Header.Get("X-Postern-Provider"), "one that is here needs no address")
+
+	h.openai.Always(openai.Status(503))
+	r, text = h.ask(t, lost)
+	assert.Equal(t, "messages[0].content[0].image_url", gjson.Get(text, "error.param").String(), "then it is tried, and here it fails: %d %s", r.StatusCode, text)
+	assert.GreaterOrEqual(t, r.StatusCode, 400)
+	assert.Equal(t, 2, h.openai.Counts().Requests)
 }
 
 // TestTokensAreExact: what Bedrock counted is what is told, asked for or not.

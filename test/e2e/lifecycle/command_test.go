@@ -116,6 +116,8 @@ models:
   lost: {route: [[{provider: keyless}]]}
   "lost-*": {route: [[{provider: keyless}]]}
   "l*": {route: [[{provider: demo}]]}
+  cheap: {prefer: cost, route: [[{provider: demo}], [{provider: demo, model: other}]]}
+  read: {prefer: cost, validate: strict, route: [[{provider: demo}], [{provider: demo, model: other}]]}
 `
 
 // What explain says of a model is what the gate does with it.
@@ -137,6 +139,8 @@ func TestExplain(t *testing.T) {
 		{"lost", []string{`by the entry "lost"   (FILE:16)`, "left out", "404 model_not_found"}, 0, http.StatusNotFound},
 		{"lost-x", []string{`by the entry "lost-*"   (FILE:17)`, "404 model_not_found"}, 0, http.StatusNotFound},
 		{"lone", []string{`by the entry "l*"   (FILE:18)`}, 0, http.StatusOK},
+		{"cheap", []string{"lane: native", "order: the cheaper group first, by the price of three input tokens", "(FILE:19)"}, 0, http.StatusOK},
+		{"read", []string{"lane: understood", "order: the cheaper group first, by the price of each request   (FILE:20)"}, 0, http.StatusOK},
 		{"nobody", []string{`no model or pattern in FILE matches "nobody"`, "404 model_not_found"}, 1, http.StatusNotFound},
 	} {
 		t.Run(row.model, func(t *testing.T) {
