@@ -37,6 +37,7 @@ const (
 	RequestTimeout                  // the client took too long to send its request
 	UnsupportedEncoding             // a content-encoding that is not understood
 	UpstreamFailed                  // the provider says that it failed itself
+	UpstreamRefusal                 // the provider refused, and nothing of that can be passed on
 	kindCount
 )
 
@@ -80,6 +81,19 @@ func ModelMissing() *Error {
 		Message: `The body must be one JSON object with a string "model", sent with content-type: application/json.`,
 	}
 }
+
+// What is said of a provider from two places, by Envoy and by the translation of a
+// provider's own form.
+const (
+	MessageKeyRefused = "The model's provider refused the gateway's own credentials. The key of this request is not at fault; the gateway's operator has to act."
+	MessageBusy       = "The model's provider limits how much is asked of it. Try again later."
+)
+
+// KeyRefused is a provider's refusal of our own credential.
+func KeyRefused() *Error { return &Error{Kind: UpstreamRefused, Message: MessageKeyRefused} }
+
+// Busy is a provider that limits us.
+func Busy() *Error { return &Error{Kind: RateLimited, Message: MessageBusy} }
 
 // Wrap adds an operation and a kind to a cause. It gives nil for a nil cause.
 func Wrap(op string, kind Kind, cause error) error {

@@ -52,6 +52,7 @@ var table = [kindCount]row{
 	Unavailable:         {"unavailable", 503, TypeServer, "gateway_unavailable", codes.Unavailable, rpcServer, "A part of the gateway is not available. Try again shortly."},
 	RequestTimeout:      {"request_timeout", 408, TypeInvalidRequest, "request_timeout", codes.DeadlineExceeded, rpcInvalidRequest, "The request was not sent completely in time."},
 	UnsupportedEncoding: {"unsupported_encoding", 415, TypeInvalidRequest, "unsupported_content_encoding", codes.InvalidArgument, rpcInvalidRequest, "The request body must not be compressed on this route."},
+	UpstreamRefusal:     {"upstream_refusal", 400, TypeInvalidRequest, "provider_error", codes.InvalidArgument, rpcInvalidRequest, "The model's provider refused this request and did not say why in a form that can be passed on."},
 	UpstreamFailed:      {"upstream_failed", 500, TypeServer, "provider_error", codes.Unavailable, rpcServer, "The model's provider failed to handle this request."},
 }
 

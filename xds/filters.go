@@ -50,6 +50,7 @@ func filters(in Input) []*hcm.HttpFilter {
 		discovered(filterBuckets, localRateLimitType),
 		off(filter(filterStages, stagesFilter())),
 		formFilter(),
+		errorsFilter(),
 	}
 	last := &router.Router{SuppressEnvoyHeaders: true}
 	if !in.Unmetered {
@@ -93,5 +94,6 @@ func rateLimitNames() []*rules.HeaderMutation {
 		remove("x-ratelimit-limit"),
 		remove("x-ratelimit-remaining"),
 		remove("x-ratelimit-reset"),
+		remove(headerOld),
 	}
 }

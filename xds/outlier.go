@@ -103,6 +103,7 @@ func guarded(used map[string]bool, plain *cluster.Cluster, translated bool) []ty
 		PerConnectionBufferLimitBytes: plain.GetPerConnectionBufferLimitBytes(),
 		TypedExtensionProtocolOptions: runs,
 	}
+	notesBusy(c)
 	return []types.Resource{plain, watched, c}
 }
 

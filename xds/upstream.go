@@ -39,10 +39,14 @@ func upstreamFilters(in Input, v variant, custom []string) []*hcm.HttpFilter {
 	if p.Translated() {
 		return bedrockFilters(in, v, custom)
 	}
+	answers := append(responseMutations(v.provider), saysModel(v)...)
+	if u := p.Endpoint(); u == nil || u.Scheme == "http" {
+		answers = append(answers, set(headerOld, "1"))
+	}
 	all := []*hcm.HttpFilter{
 		filter("postern.private", &mutation.HeaderMutation{Mutations: &mutation.Mutations{
 			RequestMutations:  requestMutations(p, custom, in.Config),
-			ResponseMutations: append(responseMutations(v.provider), saysModel(v)...),
+			ResponseMutations: answers,
 		}}),
 	}
 	if v.path {

@@ -27,11 +27,11 @@ type refusal struct {
 // The messages of what is the gateway's or the provider's matter: they name no
 // account, role or model of the provider's, and do not make a client doubt its key.
 const (
-	msgThrottled    = "The model's provider limits how much is asked of it. Try again later."
+	msgThrottled    = fault.MessageBusy
 	msgQuota        = "The model's provider has no quota left for this model. Try again later."
 	msgNotReady     = "The model is being made ready by its provider. Try again shortly."
 	msgNoModel      = "The model's provider does not offer this model as it was asked for."
-	msgRefusedUs    = "The model's provider refused the gateway's own credentials. The key of this request is not at fault; the gateway's operator has to act."
+	msgRefusedUs    = fault.MessageKeyRefused
 	msgModelFailed  = "The model failed while it worked on this request."
 	msgUnavailable  = "The model's provider is not available for the moment. Try again shortly."
 	msgUncarriable  = "The model answered with a kind of content that this endpoint cannot carry."
