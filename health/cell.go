@@ -153,7 +153,7 @@ func (c *cell) good(o *Outcome, now time.Time, s *Settings) {
 		c.failing, c.row, c.suspect = 0, time.Time{}, nil
 	}
 	c.working++
-	if c.state == HalfOpen || c.state == Open && (c.why.refuted() || c.working >= s.Consecutive) {
+	if c.state == HalfOpen || c.state == Open && (c.why.refuted() || c.why == BadKey || c.working >= s.Consecutive) {
 		c.become(Closed, now)
 	}
 }
@@ -254,8 +254,7 @@ func (c *cell) measure(o *Outcome, now time.Time, s *Settings) {
 }
 
 // probed takes the answer to a probe. A good one closes a breaker whose failures it
-// refutes, of which a refused key is one only where a key was accepted, and lets the
-// next attempt try if a probe had failed before. A failed one
+// refutes, and lets the next attempt try if a probe had failed before. A failed one
 // counts against the provider itself alone, and keeps open what is open.
 func (c *cell) probed(o *Outcome, now time.Time, s *Settings) (changed bool) {
 	c.mu.Lock()
@@ -265,7 +264,7 @@ func (c *cell) probed(o *Outcome, now time.Time, s *Settings) (changed bool) {
 	switch o.Result {
 	case Good:
 		c.worked, c.refusals, c.listed = now, 0, c.listed || o.Accepted
-		switch refuted := c.byProbe || c.why.refuted() && (c.why != BadKey || o.Accepted); {
+		switch refuted := c.byProbe || c.why.refuted(); {
 		case c.state != Closed && refuted:
 			c.become(Closed, now)
 		case c.state == Open && c.unproved:

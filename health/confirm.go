@@ -14,7 +14,7 @@ import (
 
 const (
 	// confirming is how long that is looked at.
-	confirming = 300 * time.Millisecond
+	confirming = 200 * time.Millisecond
 	// trusting is how long one that was excused is not looked at again.
 	trusting = time.Second
 

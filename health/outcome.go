@@ -66,8 +66,9 @@ func (c Class) keyed() bool { return c == BadKey || c == Forbidden || c == TooMa
 
 // refuted says that a good answer to a probe, which asks for the list of models,
 // proves that a failure of this class is over. A provider can list its models and fail
-// at all of them, so of the other classes only attempts tell.
-func (c Class) refuted() bool { return c.wide() || c == BadKey }
+// at all of them, and give the list to anybody, whatever key they have, so of the other
+// classes only attempts tell.
+func (c Class) refuted() bool { return c.wide() }
 
 // Outcome is how one attempt, or one probe, ended.
 type Outcome struct {

@@ -3,7 +3,9 @@ package attempts_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -77,4 +79,70 @@ default_provider: strict
 		require.Equal(t, http.StatusOK, response.StatusCode, text)
 		assert.Equal(t, []string{"Bearer good"}, strict.Last().Values("Authorization"))
 	})
+}
+
+// TestKeysAndBreakers: what one key is refused takes neither the other nor the provider
+// from anybody, and that key is not tried any more.
+func TestKeysAndBreakers(t *testing.T) {
+	t.Parallel()
+	for name, behavior := range map[string]fake.Behavior{"refused": fake.Status(401), "limited": fake.RateLimited(time.Hour)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			provider, last := fake.Start(t), fake.Start(t)
+			provider.ForKey("bad", behavior)
+			g := gate.Start(t, gate.Settings{
+				Env: []string{"BAD=bad", "GOOD=good"},
+				Config: fmt.Sprintf(`
+listen: {address: "{{address}}"}
+health: {probe: 500ms, open: 5m, open_max: 5m}
+providers:
+  p: {schema: openai, url: "%s/v1", keys: [{key: "${BAD}", weight: 9}, {key: "${GOOD}"}]}
+  last: {schema: openai, url: "%s/v1"}
+models:
+  m: {route: [[{provider: p}], [{provider: last}]]}
+`, provider.URL(), last.URL()),
+			})
+			ask := func() (attempts string) {
+				response, text := g.Chat(t.Context(), t, "m")
+				require.Equal(t, http.StatusOK, response.StatusCode, text)
+				require.Equal(t, []string{"p"}, response.Header["X-Postern-Provider"])
+				return response.Header.Get("X-Postern-Attempts")
+			}
+			require.Eventually(t, func() bool {
+				ask()
+				return strings.Contains(g.Output(), "resting=1")
+			}, 30*time.Second, 20*time.Millisecond)
+			asked := func() (n int) {
+				for _, r := range provider.Requests() {
+					if r.Path == "/v1/chat/completions" && r.Values("Authorization")[0] == "Bearer bad" {
+						n++
+					}
+				}
+				return n
+			}
+			for once := 0; once < 9; { // with that many by chance, were it still tried first
+				if once++; ask() != "1" {
+					once = 0
+				}
+			}
+			// While probes find the good key, and are given the list with the other too.
+			before := asked()
+			for start := time.Now(); time.Since(start) < 1500*time.Millisecond; {
+				require.Equal(t, "1", ask())
+			}
+			assert.Equal(t, before, asked())
+			assert.Equal(t, 1, strings.Count(g.Output(), "the order of providers changed"), "nothing flaps")
+			assert.Zero(t, last.Counts().Requests-probes(last))
+		})
+	}
+}
+
+// probes are the questions for a list of models.
+func probes(s *fake.Server) (n int) {
+	for _, r := range s.Requests() {
+		if r.Path == "/v1/models" {
+			n++
+		}
+	}
+	return n
 }

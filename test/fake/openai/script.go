@@ -7,7 +7,7 @@ import (
 )
 
 // script is which behaviour the next request meets. The order: what Next promised,
-// then what fits the model, the user, the text, the request's own wish, and last
+// then what fits the key, the model, the user, the text, the request's own wish, and last
 // Always.
 type script struct {
 	mu     sync.Mutex
@@ -16,6 +16,7 @@ type script struct {
 	models map[string]Behavior
 	users  map[string]Behavior
 	texts  map[string]Behavior
+	keys   map[string]Behavior
 }
 
 // Always is how every request is answered that nothing else fits. The zero
@@ -58,11 +59,19 @@ func (s *Server) ForText(text string, b Behavior) {
 	s.script.texts[text] = b
 }
 
+// ForKey is how requests with this bearer token are answered, but for the list of models.
+func (s *Server) ForKey(key string, b Behavior) {
+	s.script.mu.Lock()
+	defer s.script.mu.Unlock()
+	s.script.keys[key] = b
+}
+
 func (c *script) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next, c.always = nil, Behavior{}
-	c.models, c.users, c.texts = map[string]Behavior{}, map[string]Behavior{}, map[string]Behavior{}
+	c.models, c.users = map[string]Behavior{}, map[string]Behavior{}
+	c.texts, c.keys = map[string]Behavior{}, map[string]Behavior{}
 }
 
 // early is what is known before the body was read. Final says that the body will
@@ -70,7 +79,13 @@ func (c *script) reset() {
 func (c *script) early(r *http.Request) (b Behavior, final bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.next) == 0 || asksForModels(r) {
+	if asksForModels(r) {
+		return c.always, false
+	}
+	if len(c.next) == 0 {
+		if b, ok := c.keys[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]; ok {
+			return b, true
+		}
 		return c.always, false
 	}
 	b, c.next = c.next[0], c.next[1:]
