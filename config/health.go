@@ -18,7 +18,7 @@ type Health struct {
 	Window       Duration `json:"window,omitempty" yaml:"window,omitempty" jsonschema_description:"How far back that looks; default 10s."`
 	Open         Duration `json:"open,omitempty" yaml:"open,omitempty" jsonschema_description:"How long it is out of use the first time, twice as long each time after; default 5s."`
 	OpenMax      Duration `json:"open_max,omitempty" yaml:"open_max,omitempty" jsonschema_description:"The longest of that; default 15s."`
-	LimitMax     Duration `json:"limit_max,omitempty" yaml:"limit_max,omitempty" jsonschema_description:"The longest that a provider which answers 429 is left alone, whatever its Retry-After says; default 5m."`
+	LimitMax     Duration `json:"limit_max,omitempty" yaml:"limit_max,omitempty" jsonschema_description:"The longest that a provider which answers 429, or 503 and Retry-After, is left alone, whatever Retry-After says; default 5m."`
 }
 
 // Interval is a time between things that happen again and again, or Never.
