@@ -191,7 +191,7 @@ func (c *cell) fail(o *Outcome, evidence bool, now time.Time, s *Settings) (chan
 	case !s.confirm:
 		c.open(o.Class, false, now, s)
 	case c.suspect == nil && !now.Before(c.trusted):
-		c.suspect = &suspect{class: o.Class}
+		c.suspect = &suspect{class: o.Class, since: now}
 		return true
 	}
 	return changed

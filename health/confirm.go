@@ -15,6 +15,8 @@ import (
 const (
 	// confirming is how long that is looked at.
 	confirming = 200 * time.Millisecond
+	// confirmingMost is how long Envoy has to answer.
+	confirmingMost = time.Second
 	// trusting is how long one that was excused is not looked at again.
 	trusting = time.Second
 
@@ -47,6 +49,8 @@ func (a Answers) of(at key) uint64 {
 // suspect is a breaker that is about to open.
 type suspect struct {
 	class  Class
+	since  time.Time
+	looked time.Time // when Envoy was asked last; zero: not yet
 	began  time.Time // when answers were first counted; zero: not yet
 	before uint64    // answers until then
 	failed int       // failures since
@@ -71,14 +75,14 @@ func (c *cell) isSuspect(now time.Time) (is bool, wait time.Duration) {
 	if c.suspect == nil {
 		return false, 0
 	}
-	if !c.suspect.began.IsZero() {
-		wait = max(0, confirming-now.Sub(c.suspect.began))
+	if !c.suspect.looked.IsZero() {
+		wait = max(0, confirming-now.Sub(c.suspect.looked))
 	}
 	return true, wait
 }
 
 // confirm opens the breakers that are suspects and that what Envoy counted does not
-// excuse. With nil, which is that nobody knows, it opens them all.
+// excuse. nil is that nobody could say: then those open that have waited for long.
 func (t *Tracker) confirm(answers Answers) {
 	all, now := t.table.Load(), t.settings.Now()
 	for _, p := range all.providers {
@@ -100,10 +104,16 @@ func (c *cell) confirm(answers Answers, usual time.Duration, now time.Time, s *S
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pass(now)
-	switch suspect := c.suspect; {
-	case suspect == nil:
+	suspect := c.suspect
+	if suspect == nil {
+		return
+	}
+	suspect.looked = now
+	switch {
 	case answers == nil:
-		c.open(suspect.class, false, now, s)
+		if now.Sub(suspect.since) >= confirmingMost {
+			c.open(suspect.class, false, now, s)
+		}
 	case suspect.began.IsZero():
 		suspect.began, suspect.before, suspect.failed = now, answers.of(c.key), 0
 	case now.Sub(suspect.began) < confirming:

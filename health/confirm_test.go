@@ -106,7 +106,11 @@ func TestWhatIsDownFromTheBeginOpensSoon(t *testing.T) {
 		assert.Equal(t, Open, view(t, tracker, "a", "m").State)
 		envoy.lost.Store(true)
 		several(5, failed("b", "m", Server), tracker)
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond)
+		assert.Equal(t, Closed, view(t, tracker, "b", "m").State)
+		before := envoy.read.Load()
+		time.Sleep(time.Second)
+		assert.Less(t, envoy.read.Load()-before, int64(10))
 		assert.Equal(t, Open, view(t, tracker, "b", "m").State, "nobody can say more")
 	})
 }
@@ -143,6 +147,7 @@ func TestLateAnswersHideNoFailures(t *testing.T) {
 	}
 	some, wait := tracker.suspects()
 	assert.True(t, some && wait == 0)
+	c.pass(confirmingMost)
 	tracker.confirm(nil)
 	assert.Equal(t, Open, view(t, tracker, "a", "m").State)
 }

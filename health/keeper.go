@@ -100,7 +100,7 @@ func (k *keeping) suspect(ctx context.Context) <-chan time.Time {
 
 // confirm asks Envoy what speaks for those that are about to open.
 func (k *keeping) confirm(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, confirmingMost/2)
 	defer cancel()
 	answers, err := k.Answers(ctx)
 	if err != nil {

@@ -175,7 +175,7 @@ func TestStatusTellsAll(t *testing.T) {
 		all, text = h.status(t)
 		a, b := all.of(t, "a", ""), all.of(t, "b", "")
 		return a.Probe != nil && a.Probe.Result == "good" && a.FirstByte > 0 && b.State == "open" && b.Error == "refused" &&
-			strings.Contains(text, "access log") // after its second reading
+			strings.Contains(text, "access log     complete") // after a reading
 	}, patience, 50*time.Millisecond)
 	assert.Equal(t, h.Metrics, all.Metrics)
 	assert.Contains(t, text, "http://"+h.Metrics+"/metrics")

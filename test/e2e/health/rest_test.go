@@ -128,15 +128,22 @@ func TestFewFailuresAmongLongStreams(t *testing.T) {
 			_ = response.Body.Close()
 		})
 	}
-	for i := range 120 {
-		if i%12 == 0 {
-			h.a.Next(1, fake.Status(408)) // which Envoy's own breaker does not count
-		}
-		stream()
-		time.Sleep(20 * time.Millisecond) // the rate of requests
+	var asking sync.WaitGroup
+	for range 6 {
+		asking.Go(func() {
+			for range 25 {
+				stream()
+				time.Sleep(100 * time.Millisecond) // the rate of requests
+			}
+		})
 	}
+	for range 10 {
+		h.a.Next(1, fake.Status(408)) // which Envoy's own breaker does not count
+		time.Sleep(250 * time.Millisecond)
+	}
+	asking.Wait()
 	all, _ := h.status(t)
-	assert.Equal(t, "408", map[string]string{"timeout": "408"}[all.of(t, "a", "m").Error])
+	assert.Equal(t, "timeout", all.of(t, "a", "m").Error)
 	assert.Equal(t, "closed", all.of(t, "a", "m").State)
 	assert.NotContains(t, h.Output(), "the order of providers changed")
 
