@@ -24,10 +24,7 @@ func TestAllDown(t *testing.T) {
 `, "")
 	h.a.Always(fake.Status(503))
 	h.b.Always(fake.Status(500))
-	opened := func(provider string) bool {
-		all, _ := h.status(t)
-		return all.of(t, provider, "m").State == "open"
-	}
+	opened := func(provider string) bool { return h.state(t, provider, "m", "open") }
 	require.Eventually(t, func() bool {
 		got := h.ask(t.Context(), "m")
 		require.NoError(t, got.err)
@@ -58,7 +55,7 @@ func TestAllDown(t *testing.T) {
 // TestOnlyThisModelIsDown: one broken model takes no others with it.
 func TestOnlyThisModelIsDown(t *testing.T) {
 	t.Parallel()
-	h := open(t, "probe: 1s", `
+	h := open(t, "probe: 1s, open: 1m, open_max: 1m", `
   m: {route: [[{provider: a}], [{provider: b}]]}
   n: {route: [[{provider: a}], [{provider: b}]]}
 `, "")

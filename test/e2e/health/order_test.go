@@ -1,6 +1,8 @@
 package health_test
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -20,17 +22,20 @@ const outage = 7 * time.Second
 // back when it works.
 func TestTheBestIsFirst(t *testing.T) {
 	t.Parallel()
-	for name, fail := range map[string]func(*fake.Server){
-		"refused": func(s *fake.Server) { s.Refuse() },
-		"503":     func(s *fake.Server) { s.Always(fake.Status(503)) },
-		"stalled": func(s *fake.Server) { s.Always(fake.NoAnswer(fake.Stall)) },
+	for name, c := range map[string]struct {
+		fail   func(*fake.Server)
+		waited time.Duration // for a first byte, before it is a failure
+	}{
+		"refused": {func(s *fake.Server) { s.Refuse() }, 0},
+		"503":     {func(s *fake.Server) { s.Always(fake.Status(503)) }, 0},
+		"stalled": {func(s *fake.Server) { s.Always(fake.NoAnswer(fake.Stall)) }, 500 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := open(t, "probe: 1s, probe_timeout: 500ms", `
-  cheap: {route: [[{provider: a}], [{provider: b}]], prefer: cost, timeouts: {first_byte: 300ms}}
-  fast: {route: [[{provider: a}], [{provider: b}]], prefer: latency, timeouts: {first_byte: 300ms}}
-`, `prices: {a/cheap: {input: 2.5, output: 10}, b/cheap: {input: 0.15, output: 0.6}}`)
+			h := open(t, "probe: 1s, probe_timeout: 2s", fmt.Sprintf(`
+  cheap: {route: [[{provider: a}], [{provider: b}]], prefer: cost, timeouts: {first_byte: %[1]s}}
+  fast: {route: [[{provider: a}], [{provider: b}]], prefer: latency, timeouts: {first_byte: %[1]s}}
+`, cmp.Or(c.waited, 10*time.Second)), `prices: {a/cheap: {input: 2.5, output: 10}, b/cheap: {input: 0.15, output: 0.6}}`)
 			require.Equal(t, "b 1", h.ask(t.Context(), "cheap").from(), "from the first request on")
 			h.a.ForModel("fast", fake.Behavior{FirstByteDelay: 60 * time.Millisecond})
 			fast, cheap := h.load(t, "fast"), h.load(t, "cheap")
@@ -42,17 +47,17 @@ func TestTheBestIsFirst(t *testing.T) {
 			assert.Less(t, all.of(t, "b", "fast").FirstByte, all.of(t, "a", "fast").FirstByte)
 			require.Equal(t, "good", all.of(t, "b", "").Probe.Result, "before it fails, it has shown that it can be probed")
 
-			fail(h.b)
+			c.fail(h.b)
 			failed := time.Now()
 			cheapLost, fastLost := cheap.first(t, "a", failed), fast.first(t, "a", failed)
-			assert.Less(t, max(cheapLost, fastLost), soon)
+			assert.Less(t, max(cheapLost, fastLost), soon+c.waited)
 			all, text := h.status(t)
 			assert.Equal(t, "open", all.of(t, "b", "cheap").State)
 			assert.Equal(t, "open", all.of(t, "b", "fast").State)
 			assert.Contains(t, text, "open")
 			require.Eventually(t, func() bool { return time.Since(failed) > outage }, patience, glance)
 			for _, l := range []*traffic{cheap, fast} {
-				assert.Less(t, l.last("a 2").Sub(failed), soon, "nobody is sent to the one that fails any more, not to see whether it is well either")
+				assert.Less(t, l.last("a 2").Sub(failed), soon+c.waited, "nobody is sent to the one that fails any more, not to see whether it is well either")
 			}
 
 			h.b.Reset()
