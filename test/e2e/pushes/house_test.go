@@ -231,6 +231,8 @@ type traffic struct {
 	stopping      chan struct{}
 	all           sync.WaitGroup
 	clients       int64
+	closed        func() int64 // connections that Envoy has closed
+	closedBefore  int64
 
 	mu     sync.Mutex
 	failed []string
@@ -240,7 +242,8 @@ type traffic struct {
 // connection of its own.
 func (h *house) flow(t *testing.T) *traffic {
 	t.Helper()
-	f := &traffic{stopping: make(chan struct{})}
+	f := &traffic{stopping: make(chan struct{}), closed: func() int64 { return h.stats(t)["http.postern.downstream_cx_destroy_local"] }}
+	f.closedBefore = f.closed()
 	for _, model := range []string{"main", "kind", "moving"} {
 		client := h.client(t, &f.opened)
 		f.clients++
@@ -273,7 +276,8 @@ func (f *traffic) stop(t *testing.T) {
 	close(f.stopping)
 	f.all.Wait()
 	assert.Empty(t, f.failed, "requests were lost")
-	assert.Equal(t, f.clients, f.opened.Load(), "a connection was dropped")
+	// Clients may open another: on a busy machine one closes its own now and then.
+	assert.Equal(t, f.closedBefore, f.closed(), "a connection was dropped; %d clients have opened %d", f.clients, f.opened.Load())
 	assert.Greater(t, f.count.Load(), int64(pushes), "the traffic was too thin to say anything")
 }
 
@@ -325,6 +329,7 @@ func serialOf(c *x509.Certificate) string { return c.SerialNumber.String() }
 // resident is the memory of Postern, and that of its Envoy, in bytes.
 func (h *house) resident(t *testing.T) (postern, proxy int64) {
 	t.Helper()
+	h.collect(t)
 	all := []string{strconv.Itoa(h.PID())}
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", h.PID()))
 	require.NoError(t, err)
@@ -355,13 +360,39 @@ func (h *house) resident(t *testing.T) (postern, proxy int64) {
 // listeners holds Envoy to the listener that it began with.
 func (h *house) listeners(t *testing.T) {
 	t.Helper()
-	folder, err := os.ReadFile(filepath.Join(h.Data, "run", "folder"))
-	require.NoError(t, err)
-	stats, err := envoy.Admin{Socket: filepath.Join(string(folder), "admin.sock")}.Stats(t.Context(), `listener_manager\..*`)
-	require.NoError(t, err)
+	stats := h.stats(t)
 	for name, want := range map[string]int64{
 		"listener_added": 1, "listener_modified": 0, "listener_removed": 0, "listener_in_place_updated": 0, "total_listeners_draining": 0,
 	} {
 		assert.Equal(t, want, stats["listener_manager."+name], name)
 	}
+}
+
+// stats are Envoy's counters of listeners and of clients' connections.
+func (h *house) stats(t *testing.T) map[string]int64 {
+	t.Helper()
+	stats, err := envoy.Admin{Socket: filepath.Join(h.sockets(t), "admin.sock")}.Stats(t.Context(), `listener_manager\..*|http\.postern\.downstream_cx_.*`)
+	require.NoError(t, err)
+	require.Contains(t, stats, "http.postern.downstream_cx_destroy_local")
+	return stats
+}
+
+func (h *house) sockets(t *testing.T) string {
+	t.Helper()
+	folder, err := os.ReadFile(filepath.Join(h.Data, "run", "folder"))
+	require.NoError(t, err)
+	return string(folder)
+}
+
+// collect has Postern collect its garbage: what is then left is what it holds.
+func (h *house) collect(t *testing.T) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(h.sockets(t), "status.sock"))
+	}}}
+	response, err := client.Get("http://postern/debug/pprof/heap?gc=1")
+	require.NoError(t, err)
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
+	require.NoError(t, err)
 }
