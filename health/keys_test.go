@@ -98,6 +98,17 @@ func TestAllElseIsTheModels(t *testing.T) {
 	require.Len(t, tracker.Views(), 3+6+4)
 }
 
+// Envoy leaves a provider alone for each of its keys apart.
+func TestNoHostIsOneKeys(t *testing.T) {
+	tracker, _ := tracking(t, twoKeys())
+	several(9, with1(failed("a", "m", NoHost)), tracker)
+	assert.Equal(t, Open, viewOf(t, tracker, "a", "0", "m").State)
+	assert.Equal(t, Closed, viewOf(t, tracker, "a", "", "m").State)
+	several(5, with2(failed("a", "m", NoHost)), tracker)
+	assert.Equal(t, Open, viewOf(t, tracker, "a", "", "m").State)
+	assert.Equal(t, Closed, viewOf(t, tracker, "a", "", "n").State)
+}
+
 func TestOneOfSeveralKeysIsNoSeveral(t *testing.T) {
 	cfg := twoKeys()
 	cfg.Providers["a"].Keys = cfg.Providers["a"].Keys[1:]

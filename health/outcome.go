@@ -61,8 +61,15 @@ func (c Class) wide() bool {
 }
 
 // keyed says that it speaks of the key that the attempt was made with: another of the
-// same provider may be known, allowed, or have something left.
-func (c Class) keyed() bool { return c == BadKey || c == Forbidden || c == TooMany }
+// same provider may be known, allowed, have something left, or be one that Envoy does not
+// leave alone.
+func (c Class) keyed() bool {
+	switch c {
+	case BadKey, Forbidden, TooMany, NoHost:
+		return true
+	}
+	return false
+}
 
 // refuted says that a good answer to a probe, which asks for the list of models,
 // proves that a failure of this class is over. A provider can list its models and fail
