@@ -9,13 +9,15 @@ local LONGEST = 64 -- of what is looked for: it may come in two pieces
 -- final says that a text has the end of a stream, or of an answer in it. Within a text of
 -- the model's, line breaks and quotes are escaped.
 local function final(text)
-  return find(text, '\ndata:%s*%[DONE%]') or find(text, '"finish_reason"%s*:%s*"')
+  return find(text, '[\r\n]data:%s*%[DONE%]') or find(text, '"finish_reason"%s*:%s*"')
     or find(text, '"type"%s*:%s*"response%.completed"') or find(text, '"type"%s*:%s*"response%.incomplete"')
     or find(text, '"type"%s*:%s*"response%.failed"')
 end
 
 function envoy_on_response(handle)
-  if not handle:headers():get("x-postern-attempts") then return end -- no model's
+  local headers = handle:headers()
+  -- No model's; and nothing can be found in what is packed, or put behind it.
+  if not headers:get("x-postern-attempts") or headers:get("content-encoding") then return end
   local seen, before = false, "\n"
   for chunk in handle:bodyChunks() do
     local length = chunk:length()

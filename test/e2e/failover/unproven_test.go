@@ -50,6 +50,7 @@ func TestAStreamWithoutAnEndIsNeverCleanlyOver(t *testing.T) {
 		"cut before the first":     {stream("\n"), "\n", false},
 		"with its end":             {stream(one + last + "data: [DONE]\n\n"), one + last + "data: [DONE]\n\n", true},
 		"an end of another style":  {stream(one + "data:[DONE]\r\n\r\n"), one + "data:[DONE]\r\n\r\n", true},
+		"an end of old":            {stream("data: {}\r\rdata: [DONE]\r\r"), "data: {}\r\rdata: [DONE]\r\r", true},
 		"a finish and no end":      {stream(one + last), one + last, true},
 		"a response that is cut":   {stream(begun), begun, false},
 		"a response":               {stream(begun + "data: {\"type\": \"response.completed\"}\n\n"), begun + "data: {\"type\": \"response.completed\"}\n\n", true},
@@ -58,6 +59,7 @@ func TestAStreamWithoutAnEndIsNeverCleanlyOver(t *testing.T) {
 		"HTTP/1.0":                 {fake.Behavior{Raw: []byte(header + one + last)}, one + last, true},
 		"chunks and no end":        {fake.Behavior{Header: http.Header{"Content-Type": {kind}, "Transfer-Encoding": {"chunked"}}, Body: []byte(one)}, one, true},
 		"a length and no end":      {fake.Behavior{Header: http.Header{"Content-Type": {kind}}, Body: []byte(one)}, one, true},
+		"packed":                   {fake.Behavior{Header: http.Header{"Content-Type": {kind}, "Content-Encoding": {"br"}}, Body: []byte("\x0b\x02"), CloseDelimited: true}, "\x0b\x02", true},
 		"no stream":                {fake.Behavior{Body: []byte(`{"choices":[]}`), CloseDelimited: true}, `{"choices":[]}`, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,14 @@ import (
 // events is a stream as it is written, for a provider to give in place of its own.
 func events(text string) fake.Behavior {
 	return fake.Behavior{Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: []byte(text), CloseDelimited: true}
+}
+
+// whole is events with their own length: where they say of themselves no end, that is theirs.
+func whole(text string) fake.Behavior {
+	b := events(text)
+	b.CloseDelimited = false
+	b.Header.Set("Content-Length", strconv.Itoa(len(text)))
+	return b
 }
 
 // sized is events with a length that is said, so that a cut is not their end.
