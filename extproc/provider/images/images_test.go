@@ -159,13 +159,89 @@ func TestFetchEnds(t *testing.T) {
 	assert.Equal(t, fault.UpstreamRefused, fault.KindOf(err))
 }
 
-// The guard stands where the connection is made: a name that resolves to an address
-// inside is refused whatever it is called.
+// The guard stands where the connection is made: a name on the operator's list that
+// resolves to an address inside is refused, though there is an image behind it.
 func TestFetchFromInside(t *testing.T) {
-	server := httptest.NewTLSServer(typed("image/png", "secret"))
+	const name = "images.example.com"
+	asked := 0
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		typed("image/png", "secret")(w, r)
+	}))
 	t.Cleanup(server.Close)
-	_, err := images.Fetcher{}.Fetch(t.Context(), "https://localhost/a.png", []string{"localhost"})
+	everythingIsInside(t)
+
+	// Without the guard the image would be had: by the same name and resolver, and by the
+	// server's port in place of 443, which a test cannot have.
+	transport := server.Client().Transport.(*http.Transport).Clone()
+	transport.DisableKeepAlives = true
+	transport.TLSClientConfig.ServerName = "example.com"
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	require.NoError(t, err)
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(host, port))
+	}
+	image, err := images.Fetcher{Client: &http.Client{Transport: transport}}.Fetch(t.Context(), address, hosts)
+	require.NoError(t, err)
+	require.Equal(t, "secret", string(image))
+	require.Equal(t, 1, asked)
+
+	_, err = images.Fetcher{}.Fetch(t.Context(), "https://"+name+"/a.png", hosts)
 	require.Error(t, err)
 	assert.Equal(t, fault.InvalidRequest, fault.KindOf(err))
 	assert.Contains(t, err.Error(), "not a public one")
+	assert.Equal(t, 1, asked)
+}
+
+// everythingIsInside has every name of this process resolve to 127.0.0.1, by a small DNS
+// server of its own.
+func everythingIsInside(t *testing.T) {
+	t.Helper()
+	server, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		query := make([]byte, 512)
+		for {
+			n, from, err := server.ReadFrom(query)
+			if err != nil {
+				return
+			}
+			_, _ = server.WriteTo(resolved(query[:n]), from)
+		}
+	}()
+	before := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
+	}}
+	t.Cleanup(func() {
+		net.DefaultResolver = before
+		_ = server.Close()
+		<-done
+	})
+}
+
+// resolved answers a query with one question (RFC 1035 §4): 127.0.0.1 for an IPv4 address,
+// nothing for anything else.
+func resolved(query []byte) []byte {
+	end := 12
+	for end < len(query) && query[end] != 0 {
+		end += 1 + int(query[end])
+	}
+	end += 5 // the root, the type, the class
+	if end > len(query) {
+		return nil
+	}
+	answer := append([]byte{}, query[:end]...)
+	copy(answer[2:12], []byte{0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0})
+	if query[end-4] == 0 && query[end-3] == 1 {
+		answer[7] = 1
+		answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 127, 0, 0, 1)
+	}
+	return answer
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	fake "github.com/postern-proxy/postern/test/fake/bedrock"
+	"github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
 )
 
@@ -84,7 +85,7 @@ func TestAStreamThatFailedNeverLooksWhole(t *testing.T) {
 		})
 	}
 	for word, broken := range map[string]fake.Behavior{
-		"cut": fake.CutStream(fake.Close, 3), "cut-frame": fake.CutMidFrame(fake.Close, 3), "reset": fake.CutStream(fake.Reset, 3), "stall": fake.CutStream(fake.Stall, 3),
+		"cut": fake.CutStream(fake.Close, 3), "cut-frame": fake.CutMidFrame(fake.Close, 3), "reset": fake.CutStream(fake.Reset, 3),
 	} {
 		t.Run(word, func(t *testing.T) {
 			broken.EventDelay = 100 * time.Millisecond // what came before is with the client
@@ -93,7 +94,7 @@ func TestAStreamThatFailedNeverLooksWhole(t *testing.T) {
 			assert.Equal(t, http.StatusOK, e.status)
 			assert.Contains(t, e.text, "You ", "what came before was told")
 			assert.NotContains(t, e.text, done)
-			assert.True(t, e.err != nil || gjson.Get(e.last, "error").Exists(), "it broke off, and the client can tell: %s", e.last)
+			require.ErrorIs(t, e.err, io.ErrUnexpectedEOF, "HTTP itself says that it broke off: %s", e.last)
 		})
 	}
 	for word, tokens := range map[string]bool{"no-metadata": false, "late-metadata": true, "bytes": true, "together": true, "empty": true, "reasoning": true, "cached": true} {
@@ -103,6 +104,33 @@ func TestAStreamThatFailedNeverLooksWhole(t *testing.T) {
 			assert.Equal(t, done, e.last)
 			assert.Equal(t, tokens, strings.Contains(e.text, `"usage":{`), e.text)
 			assert.Contains(t, e.text, `"finish_reason":"stop"`)
+		})
+	}
+}
+
+// TestASilentStreamIsCut when its idle time is over, of either form, and not sooner.
+func TestASilentStreamIsCut(t *testing.T) {
+	const times = "timeouts: {first_byte: 500ms, idle: 2s}"
+	h := build(t, "  theirs: {route: [[{provider: aws, model: \""+claude+"\"}], [{provider: aws, model: \""+nova+"\"}]], "+times+"}\n"+
+		"  own: {route: [[{provider: openai}], [{provider: aws, model: \""+claude+"\"}]], "+times+"}\n")
+	h.bedrock.ForText("stall", fake.CutStream(fake.Stall, 3))
+	h.openai.ForText("stall", openai.CutStream(openai.Stall, 3))
+	// Words that come, however slowly, are no silence.
+	h.bedrock.ForText("slow", fake.Behavior{EventDelay: 700 * time.Millisecond})
+	h.openai.ForText("slow", openai.Behavior{EventDelay: 700 * time.Millisecond})
+	for _, model := range []string{"theirs", "own"} {
+		t.Run(model, func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			e := h.stream(t, model, "stall")
+			require.ErrorIs(t, e.err, io.ErrUnexpectedEOF, "HTTP itself says that it broke off: %s", e.last)
+			assert.Contains(t, e.text, "You ", "what came before was told")
+			assert.NotContains(t, e.text, done)
+			assert.GreaterOrEqual(t, time.Since(began), 2*time.Second)
+			assert.Less(t, time.Since(began), 15*time.Second)
+			e = h.stream(t, model, "slow")
+			require.NoError(t, e.err)
+			assert.Equal(t, done, e.last)
 		})
 	}
 }
@@ -259,9 +287,12 @@ func TestClocksAndCredentials(t *testing.T) {
 		return text
 	}
 	ask(200)
-	h.bedrock.Skew(4 * time.Minute)
-	ask(200)
-	for _, skew := range []time.Duration{5*time.Minute + 30*time.Second, -6 * time.Minute} {
+	// The edge is at five minutes; the rest is for a request that is slow.
+	for _, skew := range []time.Duration{5*time.Minute - 15*time.Second, -5*time.Minute + 15*time.Second} {
+		h.bedrock.Skew(skew)
+		ask(200)
+	}
+	for _, skew := range []time.Duration{5*time.Minute + 15*time.Second, -5*time.Minute - 15*time.Second} {
 		h.bedrock.Skew(skew)
 		text := ask(502)
 		assert.Contains(t, text, "The key of this request is not at fault")
@@ -295,13 +326,15 @@ func TestSessionToken(t *testing.T) {
 	server.NoRefusals(t)
 }
 
-// An address that the operator named, and that is inside, is not asked.
-func TestImagesAreNotFetchedFromInside(t *testing.T) {
+// A remote image is fetched before Bedrock is asked: without it, nobody is. (What is
+// fetched, and that nothing inside is, package images tests: no machine without a network
+// has a public address.)
+func TestAnImageThatIsNotToBeHad(t *testing.T) {
 	h := build(t, only("haiku", claude))
-	r, text := h.ask(t, picture("https://inside.example.com/a.png"))
-	assert.NotEqual(t, 200, r.StatusCode, text)
-	assert.Contains(t, gjson.Get(text, "error.param").String(), "messages[0].content[0].image_url")
-	assert.NotContains(t, text, "inside.example.com")
+	r, text := h.ask(t, picture("https://nowhere.example.com/a.png"))
+	assert.Equal(t, http.StatusBadGateway, r.StatusCode, text)
+	assert.Equal(t, "messages[0].content[0].image_url", gjson.Get(text, "error.param").String(), text)
+	assert.NotContains(t, text, "nowhere.example.com")
 	assert.Zero(t, h.bedrock.Counts().Requests)
 }
 

@@ -56,7 +56,7 @@ type house struct {
 // providers are the two, as openai and aws.
 func (h *house) providers() string {
 	return fmt.Sprintf("  openai: {schema: openai, url: %q, key: \"${OPENAI_KEY}\"}\n"+
-		"  aws: {schema: bedrock, region: us-east-1, url: %q, fields: [top_k], images: {hosts: [images.example.com, inside.example.com]}}\n",
+		"  aws: {schema: bedrock, region: us-east-1, url: %q, fields: [top_k], images: {hosts: [images.example.com, nowhere.example.com]}}\n",
 		h.openai.URL()+"/v1", h.bedrock.URL())
 }
 
