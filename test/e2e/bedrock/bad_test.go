@@ -312,20 +312,6 @@ func TestClocksAndCredentials(t *testing.T) {
 	assert.NotContains(t, h.EnvoyLog(), fake.Test.Secret)
 }
 
-// A session's token is sent and signed.
-func TestSessionToken(t *testing.T) {
-	session := fake.Credential{ID: "ASIAFAKEFAKEFAKEFAKE", Secret: "another/secret", Token: "a session's token"}
-	server := fake.Start(t, fake.WithCredentials(session))
-	g := gate.Start(t, gate.Settings{
-		Config: "listen: {address: \"{{address}}\"}\nproviders:\n  aws: {schema: bedrock, region: us-east-1, url: \"" + server.URL() + "\"}\nmodels:\n" + only("haiku", claude),
-		Env:    credentials(session),
-	})
-	r, text := g.Chat(t.Context(), t, "haiku")
-	assert.Equal(t, 200, r.StatusCode, text)
-	assert.Contains(t, server.Last().Signature.Headers, "x-amz-security-token")
-	server.NoRefusals(t)
-}
-
 // A remote image is fetched before Bedrock is asked: without it, nobody is. (What is
 // fetched, and that nothing inside is, package images tests: no machine without a network
 // has a public address.)
