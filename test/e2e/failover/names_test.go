@@ -16,6 +16,7 @@ import (
 	"github.com/postern-proxy/postern/test/fake/dns"
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
+	"github.com/postern-proxy/postern/test/need"
 )
 
 // twoName is a provider with an address of x and one of y.
@@ -56,7 +57,7 @@ func neighbours(t *testing.T) (x, y *fake.Server, port string) {
 	for range 20 {
 		first, err := net.Listen("tcp", "127.0.0.2:0")
 		if err != nil {
-			t.Skipf("no second address on this machine: %v", err)
+			need.Missing(t, "a second address of this machine, 127.0.0.2: "+err.Error())
 		}
 		_, port, err := net.SplitHostPort(first.Addr().String())
 		require.NoError(t, err)
