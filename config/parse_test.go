@@ -300,7 +300,7 @@ func TestAliasesCannotExplode(t *testing.T) {
 	begin := time.Now()
 	problems := refused(t, b.String(), Env{})
 	assert.Equal(t, "test.yaml: the document stands for too many values: use fewer aliases (*name)", problems.Error())
-	assert.Less(t, time.Since(begin), 10*time.Second)
+	assert.Less(t, time.Since(begin), time.Minute, "and not after hours, on a machine that does much else")
 }
 
 // Messages have an end, whatever the document.

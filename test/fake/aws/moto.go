@@ -25,12 +25,12 @@ var emulator struct {
 // moto starts the emulator, once, and gives its address.
 func moto(t testing.TB) string {
 	t.Helper()
-	python := findPython(t)
 	emulator.Lock()
 	defer emulator.Unlock()
 	if emulator.url != "" {
 		return emulator.url
 	}
+	python := findPython(t)
 	address := freeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	// A program of our own instead of moto_server: on request the emulator answers
