@@ -17,7 +17,7 @@ import (
 )
 
 // TestAMemberRests: one of a group that cannot be used gives its weight to the others at
-// once, whatever Envoy thinks of its answers.
+// once.
 func TestAMemberRests(t *testing.T) {
 	t.Parallel()
 	for name, bad := range map[string]struct {
@@ -138,7 +138,7 @@ func TestFewFailuresAmongLongStreams(t *testing.T) {
 		})
 	}
 	for range 10 {
-		h.a.Next(1, fake.Status(408)) // which Envoy's own breaker does not count
+		h.a.Next(1, fake.Status(408))
 		time.Sleep(250 * time.Millisecond)
 	}
 	asking.Wait()
