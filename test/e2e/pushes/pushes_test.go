@@ -78,13 +78,18 @@ func TestAHundredPushesOfEachKind(t *testing.T) {
 	h := newHouse(t)
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
+			for range 5 {
+				h.remaining(t)
+			}
 			before := h.remaining(t)
 			finish, flow := h.stream(t), h.flow(t)
 			for i := range pushes {
 				kind.push(t, h, i+1)
 				if (i+1)%20 == 0 {
 					left := h.remaining(t)
-					assert.Equal(t, before-1, left, "the bucket is fuller than it was, or emptier")
+					// A token comes back in three minutes, should this take so long.
+					assert.LessOrEqual(t, left, before, "the bucket is fuller than it was")
+					assert.GreaterOrEqual(t, left, before-1, "the bucket is emptier than it should be")
 					before = left
 				}
 			}
@@ -148,10 +153,14 @@ func TestAHundredPushesOfLimits(t *testing.T) {
 	const full = 500
 	finish, flow := h.stream(t), h.flow(t)
 	for i := range pushes {
+		if i%20 == 0 {
+			require.Less(t, h.remaining(t), full)
+			require.Less(t, h.remaining(t), full-1)
+		}
 		h.push(t, document{limit: fmt.Sprintf("%d/m", 1000+i)})
 		if i%20 == 0 {
-			assert.Equal(t, full-1, h.remaining(t), "the change fills the bucket, and a request takes one")
-			assert.Equal(t, full-2, h.remaining(t), "nothing else does")
+			require.Eventually(t, func() bool { return h.remaining(t) == full-1 }, soon, glance, "the change fills the bucket, and a request takes one")
+			assert.Equal(t, full-2, h.remaining(t), "nothing else fills it")
 		}
 	}
 	flow.stop(t)
