@@ -106,7 +106,7 @@ func (b *brought) begin(c *conversation, kind resource.Type, until time.Time, af
 
 // holds says that an Envoy that came with routes is not given new ones yet, because they
 // lead to clusters that it does not have. It is asked again when it has them, and after
-// stageMost whatever it has.
+// the status's patience whatever it has.
 func (s *status) holds(r *cache.DeltaRequest, snapshot *cache.Snapshot) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -101,6 +101,7 @@ func TestNewRoutesWaitForAReturningEnvoysClusters(t *testing.T) {
 
 func TestNewRoutesDoNotWaitForever(t *testing.T) {
 	s, socket := listening(t)
+	s.status.patience = stageMost
 	require.NoError(t, s.Set(t.Context(), staged(t, "1", "a"), time.Hour))
 	e := connect(t, socket, "envoy-1")
 	begin := time.Now()

@@ -66,7 +66,7 @@ func NewServer(log *slog.Logger) *Server {
 		fleetReady: make(chan struct{}),
 	}
 	s.own = newShelf(s.cache, s.status, own)
-	s.fleet.guard = s
+	s.fleet.guard, s.status.patience = s, ownMost
 	s.fleet.heard, s.status.heard = s.heard, s.heard
 	s.grpc = grpc.NewServer(patience())
 	register(s.grpc, adsserver.NewServer(ctx, noting{

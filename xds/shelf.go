@@ -56,7 +56,7 @@ func (on *shelf) cluster() string {
 }
 
 // set makes snapshot the one that is served: its new clusters at once, and the rest
-// when Envoys have those, at most stageMost and stageNames later. The caller holds
+// when Envoys have those, at most the status's patience and stageNames later. The caller holds
 // s.mu.
 func (s *Server) set(ctx context.Context, on *shelf, snapshot *cache.Snapshot, keep time.Duration) error {
 	snapshot = warm(snapshot, on.served)

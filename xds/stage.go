@@ -18,6 +18,9 @@ const (
 	// stageMost is how long routes wait for the clusters that they lead to: an
 	// Envoy that does not answer holds up the others of its cluster no longer.
 	stageMost = time.Second
+	// ownMost is the same for the gate's own Envoy, which holds up nobody else, and on
+	// a busy machine may need as long.
+	ownMost = 5 * time.Second
 	// stageNames is how long they wait on top of that for the addresses of
 	// clusters that are found by name. Nobody says when those are there, and
 	// until then such a cluster has none.
@@ -85,7 +88,7 @@ func (s *stage) version(kind resource.Type) string { return s.snapshot.GetVersio
 
 // begin serves what a stage needs first. The caller holds s.mu.
 func (s *Server) begin(ctx context.Context, on *shelf, next *stage) error {
-	next.deadline = s.now().Add(stageMost)
+	next.deadline = s.now().Add(on.hearing.patience)
 	if on.next != nil { // never in force: what it brought may go at once
 		next.deadline = on.next.deadline
 		next.keep = max(next.keep, on.next.keep)
@@ -163,7 +166,7 @@ func (s *status) took(cluster string, next *stage) bool {
 		if cluster != "" && c.cluster != cluster {
 			continue
 		}
-		if !c.took(next, s.now().Add(-stageMost)) {
+		if !c.took(next, s.now().Add(-s.patience)) {
 			return false
 		}
 	}

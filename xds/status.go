@@ -73,8 +73,8 @@ type status struct {
 	now   func() time.Time
 	guard keeper // nil where everybody may come
 
-	// The constants broughtLeast and stageMost, but for tests.
-	broughtLeast, patience time.Duration
+	broughtLeast time.Duration // the constant, but for tests
+	patience     time.Duration // how long routes wait for clusters: stageMost, or ownMost
 
 	// heard is called, without a lock, after an Envoy has answered or gone, with
 	// its cluster; empty over the Unix socket.
