@@ -22,7 +22,7 @@ import (
 )
 
 // What a provider answers that is no success is looked at before the client sees it, and
-// what is said of being busy is noted where another attempt follows (docs/adr/0011). Both
+// what is said of being busy is noted where another attempt follows (docs/adr/0012). Both
 // are scripts that Envoy begins only where the status asks for it, so that good answers pay
 // for a look at the status.
 const (
