@@ -137,6 +137,7 @@ func TestWhereItWent(t *testing.T) {
 		"held":                      {"model/gpt-4o", "provider/openai#!", "gpt-4o", "gpt-4o", "openai", "gpt-4o"},
 		"held, with a key":          {"model/gpt-4o", "provider/openai#3!@my-gpt", "gpt-4o", "gpt-4o", "openai", "my-gpt"},
 		"not the last attempt":      {"model/gpt-4o", "guarded/openai#0=x", "gpt-4o", "gpt-4o", "openai", "x"},
+		"the same in Envoy's log":   {"model/gpt-4o", "watched/openai#0=x", "gpt-4o", "gpt-4o", "openai", "x"},
 		"own path":                  {"model/gpt-4o", "provider/openai@", "gpt-4o", "gpt-4o", "openai", "gpt-4o"},
 		"own path and own name":     {"model/gpt-4o", "provider/openai@=x@y", "gpt-4o", "gpt-4o", "openai", "x@y"},
 		"a name in the path":        {"model/gpt-4o", "provider/azure#3@my-gpt", "gpt-4o", "gpt-4o", "azure", "my-gpt"},

@@ -9,6 +9,7 @@ import (
 const (
 	providerCluster = "provider/"
 	guardedCluster  = "guarded/" // the same, for attempts that are not the last
+	watchedCluster  = "watched/" // likewise: what the entries of Envoy's own log name then
 	modelRoute      = "model/"
 )
 
@@ -20,9 +21,11 @@ type aim struct{ provider, account, model, pattern string }
 // is the provider's own name for the model and may hold a *, which stands for what the *
 // of the entry's pattern does. provider is empty for every other cluster.
 func target(cluster string) aim {
-	rest, ok := strings.CutPrefix(cluster, providerCluster)
-	if !ok {
-		rest, ok = strings.CutPrefix(cluster, guardedCluster)
+	rest, ok := "", false
+	for _, prefix := range []string{providerCluster, guardedCluster, watchedCluster} {
+		if rest, ok = strings.CutPrefix(cluster, prefix); ok {
+			break
+		}
 	}
 	if !ok {
 		return aim{}

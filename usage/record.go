@@ -56,6 +56,7 @@ const (
 	recordReasoning
 	recordFailed
 	recordPeer
+	recordRefused
 )
 
 // readRecord reads one record in place of what was in e.
@@ -71,6 +72,8 @@ func (e *entry) readRecord(message []byte) {
 			address = s.text
 		case recordPeer:
 			e.peer = s.text
+		case recordRefused:
+			e.refused = s.text
 		default:
 			e.readField(&s)
 		}

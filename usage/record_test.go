@@ -69,6 +69,7 @@ func record(of *data.HTTPAccessLogEntry) []byte {
 		r.text(field, *e.textAt(field))
 	}
 	r.text(recordPeer, e.peer)
+	r.text(recordRefused, e.refused)
 	r.value(recordSaid, e.said.raw)
 	for field, v := range map[protowire.Number]value{
 		recordInput: e.said.input, recordOutput: e.said.output, recordTotal: e.said.total,

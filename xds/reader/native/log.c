@@ -78,6 +78,7 @@ enum {
   ID, STREAM_ID, PATH, ORIGINAL_PATH, CLUSTER, ROUTE, FAILURE, DETAILS, CONFIG, MEDIA, RETRY,
   TENANT, KEY, USER, TIER, MODEL, LANE, FORM,
   SAID, INPUT, OUTPUT, TOTAL, CACHED, WRITTEN, REASONING, FAILED, PEER,
+  REFUSED,
 };
 
 typedef struct {
@@ -216,6 +217,7 @@ static void fill(record *r, void *envoy, int kind) {
   if (envoy_dynamic_module_callback_access_logger_get_response_code_details(envoy, &t)) put_text(r, DETAILS, t, CLIP);
   if (kind == UPSTREAM_END) {
     put_header(r, RETRY, envoy, RESPONSE_HEADERS, WORD("retry-after"));
+    put_header(r, REFUSED, envoy, RESPONSE_HEADERS, WORD("x-amzn-errortype"));
     return;
   }
   put_header(r, ORIGINAL_PATH, envoy, REQUEST_HEADERS, WORD("x-envoy-original-path"));
