@@ -145,11 +145,11 @@ func lock(data string) (unlock func(), err error) {
 	if _, err := Open(data); err != nil { // the folder is there, and only ours
 		return nil, err
 	}
-	file, err := os.Open(filepath.Join(data, folder))
+	file, err := os.Open(filepath.Join(data, folder)) //nolint:gosec // the operator's own folder
 	if err != nil {
 		return nil, fmt.Errorf("the folder for keys cannot be used: %w", err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil { //nolint:gosec // a file descriptor
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
 		return nil, errors.Join(fmt.Errorf("the folder for keys cannot be locked: %w", err), file.Close())
 	}
 	return func() { _ = file.Close() }, nil // which unlocks it

@@ -18,7 +18,9 @@ import (
 // kids are the keys of a key set, and that it holds public halves only.
 func kids(t *testing.T, s *access.Signer) []string {
 	t.Helper()
-	var set struct{ Keys []map[string]string }
+	var set struct {
+		Keys []map[string]string `json:"keys"`
+	}
 	require.NoError(t, json.Unmarshal(s.JWKS(), &set))
 	var all []string
 	for _, key := range set.Keys {

@@ -67,7 +67,7 @@ func TestADocumentForOtherMachines(t *testing.T) {
 	// So is what Parameter Store has, or has not: that is the same everywhere.
 	broken := env
 	broken.Parameter = func(string) (string, error) { return "", errors.New("/x/b: cannot be decrypted") }
-	assert.ErrorContains(t, refused(t, distant, broken), "providers.b.key: /x/b: cannot be decrypted")
+	require.ErrorContains(t, refused(t, distant, broken), "providers.b.key: /x/b: cannot be decrypted")
 	require.ErrorContains(t, refused(t, document("", "", `listen: {tls: {certificate: "ssm:c", key: "ssm:k"}}`), env), "TLS needs it, and there is no parameter ssm:c")
 	nonsense := world(nil, nil)
 	nonsense.Parameter = func(string) (string, error) { return "nonsense", nil }

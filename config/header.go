@@ -22,7 +22,7 @@ var ownHeaders = map[string][]string{
 
 // isCredential is why a header may not hold one: they are shown in clear where keys are
 // not, in Envoy's configuration.
-const isCredential = "is a credential, and headers are not kept secret: use key"
+const isCredential = "is a credential, and headers are not kept secret: use key" //nolint:gosec // a sentence
 
 // Words of headers' names that say so: anywhere in a name, and at its end.
 var (

@@ -209,11 +209,11 @@ func (c *Config) version() (string, error) {
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
 		p := c.Providers[name]
 		if p.Key.Missing() {
-			fmt.Fprintf(h, "\n%q without", name)
+			_, _ = fmt.Fprintf(h, "\n%q without", name)
 		}
 		for i, key := range p.Keys {
 			if key.Key.Missing() {
-				fmt.Fprintf(h, "\n%q without %d", name, i)
+				_, _ = fmt.Fprintf(h, "\n%q without %d", name, i)
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package extproc
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -130,7 +129,7 @@ func (n *need) parts(list gjson.Result, counted bool) {
 
 // known are the tokens of a list of their numbers.
 func (t *tokens) known(list string) {
-	count := int64(bytes.Count([]byte(list), []byte(","))) + 1
+	count := int64(strings.Count(list, ",")) + 1
 	*t = tokens{count, count, count}
 }
 

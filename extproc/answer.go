@@ -159,5 +159,5 @@ func contentLength(header map[string]string) int64 {
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0
 	}
-	return int64(min(n, maxBody)) //nolint:gosec // at most maxBody
+	return int64(min(n, maxBody))
 }

@@ -70,7 +70,8 @@ func (a *arranged) arrange(j *judgement) (groups [][]wire.Member, same bool) {
 	same = true
 	for i := range a.all {
 		g := &a.all[i]
-		before, whole := len(parts), false
+		before := len(parts)
+		var whole bool
 		parts, whole = g.split(i, parts, j)
 		same = same && whole && (g.stands == wire.Resting || len(parts) == before+1)
 	}

@@ -92,7 +92,7 @@ func (p *Pick) translates(place int, its *config.Provider) {
 	p.able = append(p.able, own)
 }
 
-func (a able) same(b able) bool {
+func (a *able) same(b able) bool {
 	return a.model == b.model && slices.Equal(a.settings.Fields, b.settings.Fields) && slices.Equal(a.hosts, b.hosts)
 }
 

@@ -78,8 +78,8 @@ type remembered struct {
 
 var _ Plans = (*History)(nil)
 
-// Add makes plan the newest. Where there are too many, the one goes that nobody has asked
-// for for the most turns. Only one goroutine at a time may add.
+// Add makes plan the newest. Where there are too many, the one goes that has gone
+// without being asked for the longest. Only one goroutine at a time may add.
 func (h *History) Add(plan *Plan) {
 	first := &remembered{plan: plan}
 	first.used.Store(h.turn.Add(1))

@@ -162,7 +162,7 @@ func (c *cell) good(o *Outcome, now time.Time, s *Settings) {
 // once. A 403 may be about the request, which some providers refuse to work on: it is
 // evidence only where nothing was answered well for long, so that no client's words take
 // a provider from others who use it.
-func (c *cell) fail(o *Outcome, evidence bool, now time.Time, s *Settings) (changed bool) {
+func (c *cell) fail(o *Outcome, evidence bool, now time.Time, s *Settings) (changed bool) { //nolint:cyclop // one rule a case
 	if o.Class != NoHost || evidence && c.state != Open { // it follows from what opened it, and says less
 		c.class, c.erred = o.Class, now
 	}

@@ -44,10 +44,11 @@ func confirmed(t *testing.T, cfg *config.Config) (*Tracker, *counted) {
 	return tracker, envoy
 }
 
-// streams has requests of a minute begin, so many a second, of which each hundredth
+// streams has requests of a minute begin, a hundred a second, of which each hundredth
 // fails at once, for a while. Failures are told at once, the others when they end.
-func streams(tracker *Tracker, envoy *counted, perSecond int, long, during time.Duration, failEach int) {
-	step := time.Second / time.Duration(perSecond)
+func streams(tracker *Tracker, envoy *counted, long, during time.Duration, failEach int) {
+	const perSecond = 100
+	step := time.Second / perSecond
 	for i := range int(during / step) {
 		if failEach > 0 && i%failEach == 0 {
 			o := failed("a", "m", Server)
@@ -69,7 +70,7 @@ func TestFailuresAmongLongStreamsOpenNothing(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tracker, envoy := confirmed(t, three("order"))
 			for range 150 {
-				streams(tracker, envoy, 100, long, time.Second, 100)
+				streams(tracker, envoy, long, time.Second, 100)
 				assert.Equal(t, Closed, view(t, tracker, "a", "m").State)
 			}
 			assert.Less(t, envoy.read.Load(), int64(300))
@@ -83,13 +84,13 @@ func TestFailuresAmongLongStreamsOpenNothing(t *testing.T) {
 func TestAFailureOfAllIsSeenAmongLongStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tracker, envoy := confirmed(t, three("order"))
-		streams(tracker, envoy, 100, 40*time.Second, 60*time.Second, 100)
-		streams(tracker, envoy, 100, 0, time.Second, 1)
+		streams(tracker, envoy, 40*time.Second, 60*time.Second, 100)
+		streams(tracker, envoy, 0, time.Second, 1)
 		assert.Equal(t, Open, view(t, tracker, "a", "m").State)
 		time.Sleep(5 * time.Second) // half-open
-		streams(tracker, envoy, 100, 40*time.Second, 100*time.Millisecond, 0)
+		streams(tracker, envoy, 40*time.Second, 100*time.Millisecond, 0)
 		assert.Equal(t, HalfOpen, view(t, tracker, "a", "m").State)
-		streams(tracker, envoy, 100, 40*time.Second, 2*time.Second, 100)
+		streams(tracker, envoy, 40*time.Second, 2*time.Second, 100)
 		assert.Equal(t, HalfOpen, view(t, tracker, "a", "m").State, "one failure of a hundred does not open it again")
 		time.Sleep(39 * time.Second)
 		assert.Equal(t, Closed, view(t, tracker, "a", "m").State)

@@ -22,64 +22,65 @@ func twoKeys() *config.Config {
 func with1(o Outcome) Outcome { o.Key = "0"; return o }
 func with2(o Outcome) Outcome { o.Key = "1"; return o }
 
-func viewOf(t *testing.T, tracker *Tracker, provider, account, model string) View {
+// viewOf is of the provider a.
+func viewOf(t *testing.T, tracker *Tracker, account, model string) View {
 	t.Helper()
 	for _, v := range tracker.Views() {
-		if v.Provider == provider && v.Key == account && v.Model == model {
+		if v.Provider == "a" && v.Key == account && v.Model == model {
 			return v
 		}
 	}
-	t.Fatalf("there is no view of %s#%s %s", provider, account, model)
+	t.Fatalf("there is no view of a#%s %s", account, model)
 	return View{}
 }
 
 func TestABadKeyIsOneKeys(t *testing.T) {
 	tracker, c := tracking(t, twoKeys())
 	several(9, with1(failed("a", "m", BadKey)), tracker)
-	assert.Equal(t, Open, viewOf(t, tracker, "a", "0", "").State)
-	assert.Equal(t, Closed, viewOf(t, tracker, "a", "1", "").State)
-	assert.Equal(t, Closed, viewOf(t, tracker, "a", "", "").State, "the other key is good")
-	assert.Equal(t, Closed, viewOf(t, tracker, "a", "", "m").State)
-	assert.Equal(t, BadKey, viewOf(t, tracker, "a", "", "m").Class)
+	assert.Equal(t, Open, viewOf(t, tracker, "0", "").State)
+	assert.Equal(t, Closed, viewOf(t, tracker, "1", "").State)
+	assert.Equal(t, Closed, viewOf(t, tracker, "", "").State, "the other key is good")
+	assert.Equal(t, Closed, viewOf(t, tracker, "", "m").State)
+	assert.Equal(t, BadKey, viewOf(t, tracker, "", "m").Class)
 
 	// A probe with the good key says nothing of the other.
 	tracker.Observe(with2(probe("a", Good, "")))
-	assert.Equal(t, Open, viewOf(t, tracker, "a", "0", "").State)
+	assert.Equal(t, Open, viewOf(t, tracker, "0", "").State)
 	tracker.Observe(with1(probe("a", Good, "")))
-	assert.Equal(t, Open, viewOf(t, tracker, "a", "0", "").State, "the list may be anybody's")
+	assert.Equal(t, Open, viewOf(t, tracker, "0", "").State, "the list may be anybody's")
 
 	several(5, with2(failed("a", "n", BadKey)), tracker)
-	assert.Equal(t, Open, viewOf(t, tracker, "a", "", "").State, "all of its keys are")
-	assert.Equal(t, c.Now().Add(5*time.Second), viewOf(t, tracker, "a", "", "").Until)
-	assert.Equal(t, Open, viewOf(t, tracker, "a", "", "m").State)
+	assert.Equal(t, Open, viewOf(t, tracker, "", "").State, "all of its keys are")
+	assert.Equal(t, c.Now().Add(5*time.Second), viewOf(t, tracker, "", "").Until)
+	assert.Equal(t, Open, viewOf(t, tracker, "", "m").State)
 	assert.Equal(t, []int{1, 0}, ordered(twoKeys(), "m", tracker.Views(), nil))
 
 	tracker.Observe(with1(probe("a", Failed, BadKey)))
 	tracker.Observe(with1(probe("a", Good, "")))
-	assert.Equal(t, HalfOpen, viewOf(t, tracker, "a", "0", "").State, "it was refused, and is not any more")
-	assert.Equal(t, Closed, viewOf(t, tracker, "a", "", "").State)
+	assert.Equal(t, HalfOpen, viewOf(t, tracker, "0", "").State, "it was refused, and is not any more")
+	assert.Equal(t, Closed, viewOf(t, tracker, "", "").State)
 	tracker.Observe(with1(good("a", "m")))
-	assert.Equal(t, Closed, viewOf(t, tracker, "a", "0", "").State)
+	assert.Equal(t, Closed, viewOf(t, tracker, "0", "").State)
 }
 
 func TestALimitIsOneKeysAtOneModel(t *testing.T) {
 	tracker, c := tracking(t, twoKeys())
 	many := Outcome{Provider: "a", Entry: "m", Result: Limited, Class: TooMany, RetryAfter: time.Minute}
 	tracker.Observe(with1(many))
-	assert.True(t, ptr(viewOf(t, tracker, "a", "0", "m")).Limit(c.Now()))
+	assert.True(t, new(viewOf(t, tracker, "0", "m")).Limit(c.Now()))
 	for _, at := range [][2]string{{"1", "m"}, {"0", "n"}, {"", "m"}, {"", ""}, {"0", ""}} {
-		assert.Zero(t, viewOf(t, tracker, "a", at[0], at[1]).LimitedUntil, "%v", at)
+		assert.Zero(t, viewOf(t, tracker, at[0], at[1]).LimitedUntil, "%v", at)
 	}
 	c.pass(time.Second)
 	tracker.Observe(with2(many))
-	assert.Equal(t, c.Now().Add(59*time.Second), viewOf(t, tracker, "a", "", "m").LimitedUntil, "the first key's ends first")
-	assert.Zero(t, viewOf(t, tracker, "a", "", "n").LimitedUntil)
+	assert.Equal(t, c.Now().Add(59*time.Second), viewOf(t, tracker, "", "m").LimitedUntil, "the first key's ends first")
+	assert.Zero(t, viewOf(t, tracker, "", "n").LimitedUntil)
 
 	// One refused and one limited: nothing is left but to wait for the limit.
 	tracker, c = tracking(t, twoKeys())
 	several(5, with1(failed("a", "m", BadKey)), tracker)
 	tracker.Observe(with2(many))
-	v := viewOf(t, tracker, "a", "", "m")
+	v := viewOf(t, tracker, "", "m")
 	assert.Equal(t, Closed, v.State)
 	assert.Equal(t, c.Now().Add(time.Minute), v.LimitedUntil)
 }
@@ -88,13 +89,13 @@ func TestAllElseIsTheModels(t *testing.T) {
 	tracker, _ := tracking(t, twoKeys())
 	several(3, with1(failed("a", "m", Server)), tracker)
 	several(2, with2(failed("a", "m", Server)), tracker)
-	assert.Equal(t, Open, viewOf(t, tracker, "a", "", "m").State)
-	assert.Equal(t, Closed, viewOf(t, tracker, "a", "", "").State)
-	assert.Zero(t, viewOf(t, tracker, "a", "0", "m").Failed)
+	assert.Equal(t, Open, viewOf(t, tracker, "", "m").State)
+	assert.Equal(t, Closed, viewOf(t, tracker, "", "").State)
+	assert.Zero(t, viewOf(t, tracker, "0", "m").Failed)
 	several(3, with1(failed("a", "m", Refused)), tracker)
 	several(2, with2(failed("a", "n", Refused)), tracker)
-	assert.Equal(t, Open, viewOf(t, tracker, "a", "", "").State)
-	assert.Equal(t, Closed, viewOf(t, tracker, "a", "0", "").State)
+	assert.Equal(t, Open, viewOf(t, tracker, "", "").State)
+	assert.Equal(t, Closed, viewOf(t, tracker, "0", "").State)
 	require.Len(t, tracker.Views(), 3+6+4)
 }
 
@@ -102,11 +103,11 @@ func TestAllElseIsTheModels(t *testing.T) {
 func TestNoHostIsOneKeys(t *testing.T) {
 	tracker, _ := tracking(t, twoKeys())
 	several(9, with1(failed("a", "m", NoHost)), tracker)
-	assert.Equal(t, Open, viewOf(t, tracker, "a", "0", "m").State)
-	assert.Equal(t, Closed, viewOf(t, tracker, "a", "", "m").State)
+	assert.Equal(t, Open, viewOf(t, tracker, "0", "m").State)
+	assert.Equal(t, Closed, viewOf(t, tracker, "", "m").State)
 	several(5, with2(failed("a", "m", NoHost)), tracker)
-	assert.Equal(t, Open, viewOf(t, tracker, "a", "", "m").State)
-	assert.Equal(t, Closed, viewOf(t, tracker, "a", "", "n").State)
+	assert.Equal(t, Open, viewOf(t, tracker, "", "m").State)
+	assert.Equal(t, Closed, viewOf(t, tracker, "", "n").State)
 }
 
 func TestOneOfSeveralKeysIsNoSeveral(t *testing.T) {
@@ -114,7 +115,7 @@ func TestOneOfSeveralKeysIsNoSeveral(t *testing.T) {
 	cfg.Providers["a"].Keys = cfg.Providers["a"].Keys[1:]
 	tracker, _ := tracking(t, cfg)
 	several(5, with1(failed("a", "m", BadKey)), tracker)
-	assert.Equal(t, Open, viewOf(t, tracker, "a", "", "").State)
+	assert.Equal(t, Open, viewOf(t, tracker, "", "").State)
 	require.Len(t, tracker.Views(), 3+4)
 }
 
@@ -131,9 +132,9 @@ func TestARefusedListIsNoRefusedKey(t *testing.T) {
 	tracker, _ = tracking(t, twoKeys())
 	tracker.Observe(with1(probe("a", Good, "")))
 	several(9, with2(probe("a", Failed, BadKey)), tracker)
-	assert.Equal(t, Closed, viewOf(t, tracker, "a", "1", "").State, "of this key")
+	assert.Equal(t, Closed, viewOf(t, tracker, "1", "").State, "of this key")
 	several(2, with1(probe("a", Failed, BadKey)), tracker)
-	assert.Equal(t, Open, viewOf(t, tracker, "a", "0", "").State)
+	assert.Equal(t, Open, viewOf(t, tracker, "0", "").State)
 }
 
 // Some providers refuse what a client wrote with a 403.
@@ -189,5 +190,3 @@ func TestATargetHasOneState(t *testing.T) {
 		assert.Equal(t, before+1, view(t, tracker, "b", want).Good, model)
 	}
 }
-
-func ptr[T any](v T) *T { return &v }

@@ -175,7 +175,7 @@ func (t *Tracker) Observe(o Outcome) {
 		return
 	}
 	now := t.settings.Now()
-	changed := false
+	var changed bool
 	if o.Probe {
 		changed = p.probed(&o, now, &all.settings)
 	} else {

@@ -493,7 +493,10 @@ func TestWithWhichKeyAndAtWhichTarget(t *testing.T) {
 	} {
 		early := d.Attempt(attemptEntry(t, "x", 1, at(cluster), answered(500, "")))
 		r := d.Request(requestEntry(t, "x", at(cluster)))
-		assert.Equal(t, want, [3]string{r.last[0].Account, r.last[0].Target, r.last[0].Model}, cluster)
-		assert.Equal(t, want[:2], []string{early.Account, early.Target}, "%s, before the request ends", cluster)
+		assert.Equal(t, want[0], r.last[0].Account, cluster)
+		assert.Equal(t, want[1], r.last[0].Target, cluster)
+		assert.Equal(t, want[2], r.last[0].Model, cluster)
+		assert.Equal(t, want[0], early.Account, "%s, before the request ends", cluster)
+		assert.Equal(t, want[1], early.Target, "%s, before the request ends", cluster)
 	}
 }

@@ -281,7 +281,7 @@ func TestALedgerThatIsDamaged(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, renewed)
 	ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 1}}, frame{})
-	failed, failures := ledger.Trouble()
+	failures, failed := ledger.Trouble()
 	require.NoError(t, failed)
 	assert.Zero(t, failures)
 	require.NoError(t, ledger.Close())
@@ -311,7 +311,7 @@ func TestALedgerSaysThatItCannotWrite(t *testing.T) {
 	for n := range uint64(3) {
 		ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: n + 1}}, frame{})
 	}
-	failed, failures := ledger.Trouble()
+	failures, failed := ledger.Trouble()
 	require.Error(t, failed)
 	assert.EqualValues(t, 3, failures)
 	require.Len(t, told, 1, "once")
@@ -319,7 +319,7 @@ func TestALedgerSaysThatItCannotWrite(t *testing.T) {
 	ledger.file, err = os.OpenFile(name, os.O_RDWR, 0o600)
 	require.NoError(t, err)
 	ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: 4}}, frame{})
-	failed, _ = ledger.Trouble()
+	_, failed = ledger.Trouble()
 	require.NoError(t, failed)
 	require.Len(t, told, 2)
 	require.NoError(t, told[1])

@@ -73,10 +73,10 @@ func (j *Journal) Flush() {
 	j.writes.note(err, j.Report)
 }
 
-// Trouble is how writing goes: why the last write failed, or nil; how many did; and how
-// many lines are lost for good.
-func (j *Journal) Trouble() (failed error, failures, lost uint64) {
+// Trouble is how writing goes: how many writes failed; how many lines are lost for good;
+// and why the last write failed, or nil.
+func (j *Journal) Trouble() (failures, lost uint64, failed error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.writes.failed, j.writes.failures, j.lost
+	return j.writes.failures, j.lost, j.writes.failed
 }

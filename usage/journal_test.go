@@ -41,7 +41,7 @@ func TestAFullDiskLosesNoLine(t *testing.T) {
 	for n := range 10 {
 		write(threeDigits(n))
 	}
-	failed, failures, lost := j.Trouble()
+	failures, lost, failed := j.Trouble()
 	require.Error(t, failed)
 	assert.GreaterOrEqual(t, failures, uint64(5))
 	assert.Zero(t, lost)
@@ -49,7 +49,7 @@ func TestAFullDiskLosesNoLine(t *testing.T) {
 
 	d.room = 1 << 30
 	write("010")
-	failed, _, _ = j.Trouble()
+	_, _, failed = j.Trouble()
 	require.NoError(t, failed)
 	require.Len(t, told, 2)
 	require.NoError(t, told[1])
@@ -73,7 +73,7 @@ func TestADiskThatStaysFull(t *testing.T) {
 			j.Flush()
 		}
 	}
-	_, _, lost := j.Trouble()
+	_, lost, _ := j.Trouble()
 	assert.Positive(t, lost)
 	assert.LessOrEqual(t, j.lines.Len(), mostWaiting)
 	d.room = 1 << 30

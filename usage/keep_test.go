@@ -40,9 +40,9 @@ func TestTheJournalHasWhatWasSettled(t *testing.T) {
 	settle := func(ledger *Ledger, requests uint64) {
 		ledger.settle(1, 1, Stats{JoinStats: JoinStats{Requests: requests}}, frame{})
 	}
-	ledger, file := l.begin()
+	_, file := l.begin()
 	_, _ = file.WriteString("before anything was settled\n")
-	ledger, file = l.begin()
+	ledger, file := l.begin()
 	l.has("before anything was settled\n") // nothing is known: nothing is taken away
 	_, _ = file.WriteString("a\n")
 	settle(ledger, 1)

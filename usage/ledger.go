@@ -95,12 +95,12 @@ func (l *Ledger) Close() error {
 	return err
 }
 
-// Trouble is how writing goes: why the last write failed, or nil, and how many did. The
+// Trouble is how writing goes: how many writes failed, and why the last did, or nil. The
 // next one writes all of it, so nothing is lost unless the process dies before.
-func (l *Ledger) Trouble() (failed error, failures uint64) {
+func (l *Ledger) Trouble() (failures uint64, failed error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.writes.failed, l.writes.failures
+	return l.writes.failures, l.writes.failed
 }
 
 // Report has f told when writing begins to fail, and with nil when it works again.

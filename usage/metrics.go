@@ -267,7 +267,7 @@ func (m *Metrics) attempt(a *Attempt) {
 }
 
 // model fills the conventions' metrics.
-func (m *Metrics) model(r *Request, o *outcome, h *handles) {
+func (m *Metrics) model(r *Request, o *outcome, h *handles) { //nolint:cyclop // one metric a case
 	if !r.Endpoint.Metered() {
 		return
 	}

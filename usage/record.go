@@ -100,7 +100,7 @@ func (e *entry) readMoment(s *scan) {
 	took := span(split(s.value))
 	switch s.number {
 	case recordKind:
-		e.kind = data.AccessLogType(min(s.value, uint64(data.AccessLogType_UpstreamEnd))) //nolint:gosec // bounded
+		e.kind = data.AccessLogType(min(s.value, uint64(data.AccessLogType_UpstreamEnd)))
 	case recordBegun:
 		e.began = moment(split(s.value))
 	case recordWhole:

@@ -177,10 +177,14 @@ func TestManySendersAtOnce(t *testing.T) {
 	done := make(chan struct{})
 	for s := range senders {
 		m := h.dial(t, "envoy-"+strconv.Itoa(s))
+		var all [][]byte
+		for f := 1; f <= frames; f++ {
+			all = append(all, frameOf(f, record(requestEntry(t, strconv.Itoa(s)+"."+strconv.Itoa(f)))))
+		}
 		go func() {
 			defer func() { done <- struct{}{} }()
 			for f := 1; f <= frames; f++ {
-				m.send(frameOf(f, record(requestEntry(t, strconv.Itoa(s)+"."+strconv.Itoa(f)))))
+				m.send(all[f-1])
 				m.told(uint64(f))
 			}
 		}()

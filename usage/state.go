@@ -73,11 +73,11 @@ func (s *State) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	if s.Ledger != nil {
-		_, failures := s.Ledger.Trouble()
+		failures, _ := s.Ledger.Trouble()
 		counter(descWrites, failures, "ledger")
 	}
 	if s.Journal != nil {
-		_, failures, lost := s.Journal.Trouble()
+		failures, lost, _ := s.Journal.Trouble()
 		counter(descWrites, failures, "usage_log")
 		counter(descLost, lost)
 	}

@@ -4,6 +4,7 @@ import (
 	_ "embed" // errors.lua
 	"fmt"
 	"slices"
+	"strings"
 
 	xdscore "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcher "github.com/cncf/xds/go/xds/type/matcher/v3"
@@ -51,14 +52,15 @@ const busyScript = `function envoy_on_response(handle)
   local note = handle:streamInfo():dynamicMetadata()
   note:set("` + busyMetadata + `", "` + busySince + `", "429")
   local after = handle:headers():get("retry-after")
-  if after and after ~= "" then note:set("` + busyMetadata + `", "` + busyAfter + `", after) end
+  if not after or after == "" then return end
+  note:set("` + busyMetadata + `", "` + busyAfter + `", after)
 end
 `
 
 // errorsFilter gives refusals of providers OpenAI's form. Envoy's own answers have it
 // (replies.go) and do not say who the provider was.
 func errorsFilter() *hcm.HttpFilter {
-	bodies := ""
+	var bodies strings.Builder
 	for _, b := range []struct {
 		name string
 		err  error
@@ -68,7 +70,7 @@ func errorsFilter() *hcm.HttpFilter {
 		{"FAILED", &fault.Error{Kind: fault.UpstreamFailed}},
 		{"TURNED_DOWN", &fault.Error{Kind: fault.UpstreamRefusal}},
 	} {
-		bodies += fmt.Sprintf("local %s = [==[%s]==]\n", b.name, fault.OpenAI(b.err))
+		fmt.Fprintf(&bodies, "local %s = [==[%s]==]\n", b.name, fault.OpenAI(b.err))
 	}
 	cut := fmt.Sprintf("local CUT = [==[\n\n\ndata: %s\n\n]==]\n", fault.OpenAI(&fault.Error{Kind: fault.UpstreamRefused})) // Lua takes the first line break
 	refused := every(isnt(begins(":status", "2")), there("x-postern-provider"))
@@ -76,7 +78,7 @@ func errorsFilter() *hcm.HttpFilter {
 		there("x-postern-provider"), either(there(headerOld), begins("connection", "close")))
 	return chosen(filterErrors, &xdsmatcher.Matcher{MatcherType: &xdsmatcher.Matcher_MatcherList_{MatcherList: &xdsmatcher.Matcher_MatcherList{
 		Matchers: []*xdsmatcher.Matcher_MatcherList_FieldMatcher{
-			{Predicate: refused, OnMatch: runs(filterErrors, bodies+errorsScript)},
+			{Predicate: refused, OnMatch: runs(filterErrors, bodies.String()+errorsScript)},
 			{Predicate: unproven, OnMatch: runs("postern.ending", cut+endingScript)},
 		},
 	}}})

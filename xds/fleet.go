@@ -124,7 +124,7 @@ func (s *Server) enter(ctx context.Context, cluster string, names []string) erro
 		s.shelves[cluster] = on
 	}
 	if on.current == nil {
-		if err := s.set(s.life, on, s.viewOf(cluster).Snapshot, s.keep); err != nil {
+		if err := s.set(s.life, on, s.viewOf(cluster).Snapshot, s.keep); err != nil { //nolint:contextcheck // what is served outlives who asked
 			return err
 		}
 	}

@@ -153,13 +153,13 @@ func halves(plain *cluster.Cluster, failed *upstream.HttpProtocolOptions_Outlier
 // failures says which answers count as a failure of the address that gave them: those that
 // send a request to the next group.
 func failures(translated bool) *upstream.HttpProtocolOptions_OutlierDetection {
-	statuses := `5\d\d`
+	statuses := []string{`5\d\d`}
 	for _, status := range retried(translated) {
-		statuses += "|" + strconv.Itoa(int(status))
+		statuses = append(statuses, strconv.Itoa(int(status)))
 	}
 	return &upstream.HttpProtocolOptions_OutlierDetection{ErrorMatcher: &match.MatchPredicate{
 		Rule: &match.MatchPredicate_HttpResponseHeadersMatch{HttpResponseHeadersMatch: &match.HttpHeadersMatch{
-			Headers: []*route.HeaderMatcher{headerIs(":status", regex(statuses))},
+			Headers: []*route.HeaderMatcher{headerIs(":status", regex(strings.Join(statuses, "|")))},
 		}},
 	}}
 }

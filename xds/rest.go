@@ -139,8 +139,8 @@ func attempt(number int, columns []column, turn int) *groups.PriorityGroup {
 	group := &groups.PriorityGroup{Name: groupName(number)}
 	for _, c := range columns {
 		name := c.turns[turn].cluster
-		if n := len(group.Clusters); n > 0 && group.Clusters[n-1].GetClusterName() == name {
-			group.Clusters[n-1].Weight.Value += uint32(c.weight) //nolint:gosec // bounded
+		if n := len(group.GetClusters()); n > 0 && group.GetClusters()[n-1].GetClusterName() == name {
+			group.GetClusters()[n-1].Weight.Value += uint32(c.weight) //nolint:gosec // bounded
 			continue
 		}
 		group.Clusters = append(group.Clusters, &groups.ClusterWeight{

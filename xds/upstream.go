@@ -85,17 +85,17 @@ func account(provider, key string) string {
 func credentialName(provider string, p *config.Provider, key string) string {
 	h := sha256.New()
 	if u := p.Endpoint(); u != nil {
-		fmt.Fprintf(h, "%s %s %d", u.Scheme, strings.ToLower(u.Hostname()), port(u))
+		_, _ = fmt.Fprintf(h, "%s %s %d", u.Scheme, strings.ToLower(u.Hostname()), port(u))
 	}
 	for _, c := range p.Credentials() {
 		if c.Place == key {
-			fmt.Fprintf(h, " %s %s", credentialHeader(p), c.Secret.Ref())
+			_, _ = fmt.Fprintf(h, " %s %s", credentialHeader(p), c.Secret.Ref())
 		}
 	}
 	return credentialPrefix + account(provider, key) + "@" + hex.EncodeToString(h.Sum(nil)[:4])
 }
 
-const credentialPrefix = "credential/"
+const credentialPrefix = "credential/" //nolint:gosec // of names
 
 // credentialHeader is where a provider looks for its key; empty is authorization.
 func credentialHeader(p *config.Provider) string {

@@ -87,6 +87,7 @@ func TestProvidersInEightyColumns(t *testing.T) {
 		},
 		Order: map[string][]string{"m": {"b", "a, c"}},
 	}, now)
+	//nolint:dupword // it is a table
 	assert.Equal(t, `
 PROVIDER                     STATE     SINCE  FIRST BYTE LAST
 openai                       closed    2d          321ms probe good 4s ago

@@ -200,11 +200,11 @@ func (m *meters) close() {
 
 // trouble is why records or counts of them are not on the disk; empty if they are.
 func (m *meters) trouble() string {
-	if failed, _ := m.ledger.Trouble(); failed != nil {
+	if _, failed := m.ledger.Trouble(); failed != nil {
 		return "the usage ledger cannot be written: " + failed.Error()
 	}
 	if m.journal != nil {
-		if failed, _, lost := m.journal.Trouble(); failed != nil || lost > 0 {
+		if _, lost, failed := m.journal.Trouble(); failed != nil || lost > 0 {
 			return fmt.Sprintf("the usage log cannot be written, %d lines are lost: %v", lost, failed)
 		}
 	}

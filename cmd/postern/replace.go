@@ -53,6 +53,7 @@ func replaceFile(name string, before, after []byte) error {
 	if err != nil && !unowned {
 		return err
 	}
+	//nolint:gosec // the operator names the file
 	if now, err := os.ReadFile(name); err != nil || !bytes.Equal(now, before) {
 		return fmt.Errorf("%s: was changed at the same time: nothing of yours is in it; look at it, then try again", name)
 	}
@@ -62,7 +63,7 @@ func replaceFile(name string, before, after []byte) error {
 	if unowned || errors.Is(err, syscall.EBUSY) {
 		// Who reads it must go on being able to, and a file that a container was
 		// given cannot be replaced: then it is not done at once.
-		return os.WriteFile(name, after, info.Mode().Perm()) //nolint:gosec // the operator names the file
+		return os.WriteFile(name, after, info.Mode().Perm())
 	}
 	return err
 }

@@ -99,7 +99,7 @@ func asked(ctx context.Context, err error) error {
 
 // run starts everything, waits until a request passes, says so, and stays until
 // ctx ends or a part fails.
-func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) error {
+func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) error { //nolint:cyclop // steps in a row, each of which may fail
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	source, err := flags.source.from(flags.place, log)
 	if err != nil {

@@ -47,7 +47,7 @@ func (g *gate) keepSecond(ctx context.Context) error {
 		began := time.Now()
 		reason := g.runSecond(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was asked to end
 		}
 		if time.Since(began) > secondProven {
 			wait = secondFirstWait
@@ -106,7 +106,7 @@ func itself() (string, error) {
 	now, errNow := os.Stat(path)
 	own, errOwn := os.Stat(running)
 	if errOwn == nil && (errNow != nil || !os.SameFile(now, own)) {
-		return running, nil
+		return running, nil //nolint:nilerr // that is why
 	}
 	return path, nil
 }

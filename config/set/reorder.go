@@ -91,7 +91,7 @@ func (e *editor) reorderBrackets(route *yaml.Node, order []int) ([]byte, error) 
 
 // closing is where a bracket's group ends, behind its bracket; -1 if no bracket begins
 // there. Whoever moves by it compares what came of it: YAML has ways to mislead it.
-func closing(text []byte, begin int) int {
+func closing(text []byte, begin int) int { //nolint:cyclop // one state of a reader a case
 	if begin >= len(text) || text[begin] != '[' {
 		return -1
 	}

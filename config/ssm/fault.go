@@ -68,7 +68,7 @@ func explain(parameter string, err error) error {
 }
 
 // why says in words what the codes mean that people meet.
-func why(code, message string, throttled bool) string {
+func why(code, message string, throttled bool) string { //nolint:cyclop // a table
 	switch {
 	case throttled:
 		return "Parameter Store asks for fewer requests (" + code + ")"

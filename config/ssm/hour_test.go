@@ -65,8 +65,10 @@ func (s *shelf) Do(r *http.Request) (*http.Response, error) {
 		return answer(http.StatusBadRequest, map[string]any{"__type": "ThrottlingException", "message": "Rate exceeded"}), nil
 	}
 	var asked struct {
-		Name, Path, Value string
-		Names             []string
+		Name  string   `json:"Name"`
+		Path  string   `json:"Path"`
+		Value string   `json:"Value"`
+		Names []string `json:"Names"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
 		return nil, err

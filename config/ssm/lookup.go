@@ -233,9 +233,9 @@ func (l *Lookup) judge(wrong map[string]error) {
 // tell logs what is wrong, once however long it lasts, and when it is over.
 func (l *Lookup) tell() {
 	text := l.trouble()
-	switch {
-	case text == l.told:
-	case text == "":
+	switch text {
+	case l.told:
+	case "":
 		l.log().Info("the ssm: secrets can be read again")
 	default:
 		l.log().Error("ssm: secrets cannot be read: what they were stays", "reason", text)

@@ -15,6 +15,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -115,9 +116,7 @@ func (f File) Field(c Case, model, way string) string {
 func (f File) Expected(c Case, model, way string) Facts {
 	all := Facts{}
 	for _, some := range []Facts{f.Every[c.Path][way], c.Want, c.But[model]} {
-		for name, want := range some {
-			all[name] = want
-		}
+		maps.Copy(all, some)
 	}
 	return all
 }

@@ -91,7 +91,7 @@ func (t *Table) List(provider, model string) List {
 }
 
 // Cost is as the Table's.
-func (l List) Cost(used Tokens) (amount Money, known, guessed bool) {
+func (l List) Cost(used Tokens) (amount Money, known, guessed bool) { //nolint:cyclop // one doubt a case
 	if used.Input < 0 || used.Output < 0 || used.Cached < 0 || used.Written < 0 ||
 		used.Cached > used.Input || used.Written > used.Input-used.Cached {
 		return 0, false, false

@@ -95,7 +95,7 @@ var budgets = map[string]int64{"minimal": 1 << 10, "low": 2 << 10, "medium": 8 <
 var efforts = map[string]string{"minimal": "low", "low": "low", "medium": "medium", "high": "high"}
 
 // readEffort reads how much the model is to reason before it answers.
-func (c *converse) readEffort(v gjson.Result) *mistake {
+func (c *converse) readEffort(v gjson.Result) *mistake { //nolint:cyclop // one rule a case
 	switch {
 	case v.Type == gjson.Null || v.Str == "none":
 		return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"maps"
 	"math"
 	"strings"
 
@@ -71,7 +72,7 @@ type spoken struct {
 
 type calledTool struct{ id, name, arguments string }
 
-func (s spoken) facts() parity.Facts {
+func (s *spoken) facts() parity.Facts {
 	calls, ids := []any{}, map[string]bool{}
 	for _, c := range s.calls {
 		calls = append(calls, parity.Facts{"name": c.name, "arguments": json.RawMessage(c.arguments)})
@@ -83,7 +84,7 @@ func (s spoken) facts() parity.Facts {
 }
 
 // message is it as it is sent back.
-func (s spoken) message() map[string]any {
+func (s *spoken) message() map[string]any {
 	m := map[string]any{"role": s.role, "content": s.content}
 	var calls []any
 	for _, c := range s.calls {
@@ -170,9 +171,7 @@ func (r *running) add(id, object, model, usage string, choices int, reason strin
 }
 
 func (r *running) end(more parity.Facts) parity.Facts {
-	for name, value := range more {
-		r.facts[name] = value
-	}
+	maps.Copy(r.facts, more)
 	r.facts["chunks"], r.facts["ids"], r.facts["finishes"] = r.chunks, len(r.ids), r.finishes
 	return r.facts
 }

@@ -31,13 +31,13 @@ type named struct {
 }
 
 // naming starts one. mood is how names are answered from the start.
-func naming(t *testing.T, mood dns.Mood, models string) *named {
+func naming(t *testing.T, mood dns.Mood) *named {
 	t.Helper()
 	n := &named{house: &house{a: fake.Start(t), b: fake.Start(t), c: fake.Start(t), client: gate.Client()}, names: dns.Start(t)}
 	n.x, n.y, n.port = neighbours(t)
 	n.names.Set(twoName, "127.0.0.2", "127.0.0.3")
 	n.names.Become(mood)
-	n.Gate = gate.Start(t, gate.Settings{Config: n.with("", models)})
+	n.Gate = gate.Start(t, gate.Settings{Config: n.with("", namedModels)})
 	return n
 }
 
@@ -82,7 +82,7 @@ const namedModels = `
 func TestOneOfTwoAddresses(t *testing.T) {
 	t.Parallel()
 	const ejected = "cluster.provider/two.outlier_detection.ejections_active"
-	n := naming(t, dns.Mood{}, namedModels)
+	n := naming(t, dns.Mood{})
 	n.x.Always(fake.Status(503))
 	require.Eventually(t, func() bool { n.ask(t, "pair"); return n.stat(t, ejected) == 1 }, patience, glance)
 	n.x.Reset()
@@ -104,7 +104,7 @@ func TestOneOfTwoAddresses(t *testing.T) {
 // requests each time, however many there are.
 func TestBreakerForLong(t *testing.T) {
 	t.Parallel()
-	n := naming(t, dns.Mood{}, namedModels)
+	n := naming(t, dns.Mood{})
 	n.x.Always(fake.Status(503))
 	n.y.Always(fake.Status(503))
 	requests := 0
@@ -124,7 +124,7 @@ func TestNamesThatCome(t *testing.T) {
 	for name, mood := range map[string]dns.Mood{"failing": {Fail: true}, "silent": {Silent: true}, "slow": {Delay: 3 * time.Second}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			n := naming(t, mood, namedModels)
+			n := naming(t, mood)
 			assert.Equal(t, "b", n.ask(t, "pair").provider)
 			got := n.ask(t, "alone")
 			assert.Equal(t, http.StatusBadGateway, got.status)
@@ -149,7 +149,7 @@ func TestNamesThatCome(t *testing.T) {
 // while nobody tells.
 func TestNamesThatMove(t *testing.T) {
 	t.Parallel()
-	n := naming(t, dns.Mood{}, namedModels)
+	n := naming(t, dns.Mood{})
 	n.names.Set(twoName, "127.0.0.2")
 	until := func(other *fake.Server) {
 		require.Eventually(t, func() bool {
@@ -177,7 +177,7 @@ func TestNamesThatMove(t *testing.T) {
 // however long its name takes.
 func TestChangeWhileNamesAreSlow(t *testing.T) {
 	t.Parallel()
-	n := naming(t, dns.Mood{}, namedModels)
+	n := naming(t, dns.Mood{})
 	models := []string{"alone", "pair"}
 	for _, model := range models {
 		require.Eventually(t, func() bool { return n.ask(t, model).provider == "two" }, patience, 10*time.Millisecond)

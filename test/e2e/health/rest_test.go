@@ -120,9 +120,7 @@ func TestFewFailuresAmongLongStreams(t *testing.T) {
 	var streams sync.WaitGroup
 	stream := func() {
 		response, err := h.send(ctx, `{"model":"m","stream":true,"messages":[{"role":"user","content":"one two"}]}`)
-		if !assert.NoError(t, err) {
-			return
-		}
+		require.NoError(t, err)
 		streams.Go(func() {
 			_, _ = io.Copy(io.Discard, response.Body)
 			_ = response.Body.Close()

@@ -97,7 +97,7 @@ prices: {"good/late": {input: 1, output: 1}, "bad/failing": {input: 1, output: 1
 
 	for n := range 3 {
 		ctx, leave := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		assert.Error(t, h.stream(ctx, fmt.Sprintf("ended-left-%d", n), "silent"))
+		require.Error(t, h.stream(ctx, fmt.Sprintf("ended-left-%d", n), "silent"))
 		leave()
 	}
 	own += 3
@@ -109,7 +109,7 @@ prices: {"good/late": {input: 1, output: 1}, "bad/failing": {input: 1, output: 1
 	close(going)
 	running.Wait()
 	for range streams {
-		assert.NoError(t, <-results)
+		require.NoError(t, <-results)
 	}
 	own += streams
 	agree("all ended")

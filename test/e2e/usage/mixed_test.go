@@ -240,8 +240,8 @@ func (l *load) send(t *testing.T, client *http.Client, k kind, id string, words 
 	}
 	answer, err := io.ReadAll(response.Body)
 	if k.broken {
-		assert.Error(t, err, id)
-	} else if !assert.NoError(t, err, id) { //nolint:testifylint // likewise
+		assert.Error(t, err, id) //nolint:testifylint // likewise
+	} else if !assert.NoError(t, err, id) {
 		return 0
 	}
 	if k.stream && k.path != "responses" && k.model != "failed-stream" && !k.broken && response.StatusCode == http.StatusOK {

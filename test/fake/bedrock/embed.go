@@ -38,7 +38,7 @@ func embed(r *Request, m model) (answer, *Exception) {
 	return a, nil
 }
 
-func embeddable(r *Request, m model) *Exception {
+func embeddable(r *Request, m model) *Exception { //nolint:cyclop // one rule a case
 	malformed := func(format string, values ...any) *Exception {
 		return Validation.With("Malformed input request: %s, please reformat your input and try again.", fmt.Sprintf(format, values...))
 	}
