@@ -44,7 +44,8 @@ $(READER_FILE):
 
 .PHONY: test
 test: setup $(TOOLS)/python.ok $(TOOLS)/prometheus.ok ## Run all tests, with the race detector and a real Envoy
-	@PYTHON=$${PYTHON:-$(PYTHON)} go test -race -timeout 15m ./...
+	@go test -race -timeout 15m $$(go list ./... | grep -v /test/e2e/)
+	@PYTHON=$${PYTHON:-$(PYTHON)} go test -race -timeout 20m -p 1 ./test/e2e/...
 	@$(MAKE) --no-print-directory test-memory
 
 # What a test counts in allocations or bytes, the race detector would count too: these

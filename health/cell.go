@@ -163,7 +163,8 @@ func (c *cell) good(o *Outcome, now time.Time, s *Settings) {
 // evidence only where nothing was answered well for long, so that no client's words take
 // a provider from others who use it.
 func (c *cell) fail(o *Outcome, evidence bool, now time.Time, s *Settings) (changed bool) { //nolint:cyclop // one rule a case
-	if o.Class != NoHost || evidence && c.state != Open { // it follows from what opened it, and says less
+	follows := o.Class == NoHost && (!evidence || c.state == Open || c.suspect != nil)
+	if !follows { // from what opened it or is about to, than which it says less
 		c.class, c.erred = o.Class, now
 	}
 	slot := c.window.at(now, s.Window)
@@ -182,7 +183,9 @@ func (c *cell) fail(o *Outcome, evidence bool, now time.Time, s *Settings) (chan
 	c.working = 0
 	if c.suspect != nil {
 		c.suspect.failed++
-		c.suspect.class = o.Class
+		if !follows {
+			c.suspect.class = o.Class
+		}
 	}
 	if c.state != HalfOpen && (c.state != Closed || !c.tooMuch(now, s)) {
 		return changed

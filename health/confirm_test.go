@@ -152,3 +152,19 @@ func TestLateAnswersHideNoFailures(t *testing.T) {
 	tracker.confirm(nil)
 	assert.Equal(t, Open, view(t, tracker, "a", "m").State)
 }
+
+// TestNoHostOfASuspect: what met nobody follows from the failures before, and does not
+// hide what they were.
+func TestNoHostOfASuspect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tracker, _ := confirmed(t, three("order"))
+		several(5, failed("a", "m", Server), tracker)
+		several(5, failed("a", "m", NoHost), tracker)
+		assert.Equal(t, Server, view(t, tracker, "a", "m").Class)
+		time.Sleep(confirmingMost + time.Second)
+		synctest.Wait()
+		v := view(t, tracker, "a", "m")
+		assert.NotEqual(t, Closed, v.State)
+		assert.Equal(t, Server, v.Class)
+	})
+}

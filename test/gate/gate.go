@@ -37,6 +37,7 @@ type Settings struct {
 	Data   string   // data folder; "" is a new one
 	Folder string   // of the configuration file; "" is a new one
 	TLS    bool     // the gate serves TLS: URL begins with https
+	Second bool     // it has a second process that reads bodies, as people's gates have
 
 	// Address is where a configuration that does not lie in the file has the gate
 	// listen; "" is a free one.
@@ -94,7 +95,11 @@ func Launch(t testing.TB, s Settings) *Gate {
 	g.File = filepath.Join(folder, "postern.yaml")
 	g.Write(t, s.Config)
 	g.Metrics = FreeAddress(t)
-	args := append([]string{"run", "--config", g.File, "--data", g.Data, "--metrics", g.Metrics}, s.Args...)
+	args := []string{"run", "--config", g.File, "--data", g.Data, "--metrics", g.Metrics}
+	if !s.Second {
+		args = append(args, "--own-replica=false")
+	}
+	args = append(args, s.Args...)
 	g.cmd = exec.Command(Binary(t), args...)
 	g.cmd.Env = append(Environment(t), s.Env...)
 	g.cmd.Stdout, g.cmd.Stderr = g.output, g.output

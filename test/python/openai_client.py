@@ -149,8 +149,6 @@ def test_errors():
     refused(openai.AuthenticationError, "invalid_api_key", ask(stream=True), key="sk-wrong")
     for status, kind in {
         400: openai.BadRequestError,
-        401: openai.AuthenticationError,
-        403: openai.PermissionDeniedError,
         429: openai.RateLimitError,
         500: openai.InternalServerError,
         503: openai.InternalServerError,

@@ -33,7 +33,7 @@ func replicated(t *testing.T, args ...string) *house {
 	h.Gate = gate.Start(t, gate.Settings{
 		Config: "listen: {address: \"{{address}}\"}\nproviders:\n" + h.providers() + "models:\n" + only("haiku", claude) +
 			"  back: {route: [[{provider: aws, model: \"" + claude + "\"}], [{provider: openai}]]}\n",
-		Env: append(credentials(fake.Test), "OPENAI_KEY=k"), Args: args,
+		Env: append(credentials(fake.Test), "OPENAI_KEY=k"), Args: args, Second: true,
 	})
 	return h
 }

@@ -14,7 +14,7 @@ import (
 
 func TestAKilledPosternLeavesNoEnvoyAndNothingInTheWay(t *testing.T) {
 	mark := markOf(t)
-	g := gate.Start(t, gate.Settings{Config: demoOnly, Env: []string{mark}})
+	g := gate.Start(t, gate.Settings{Second: true, Config: demoOnly, Env: []string{mark}})
 	require.Len(t, marked(t, mark), 2, "Postern and its Envoy")
 	g.Kill()
 	g.Wait(t, patience)
@@ -28,7 +28,7 @@ func TestAKilledPosternLeavesNoEnvoyAndNothingInTheWay(t *testing.T) {
 }
 
 func TestAKilledEnvoyIsStartedAgain(t *testing.T) {
-	g := gate.Start(t, gate.Settings{Config: demoOnly})
+	g := gate.Start(t, gate.Settings{Second: true, Config: demoOnly})
 	pid := g.PID()
 	client := client(t)
 	for range 2 {
@@ -58,7 +58,7 @@ models: {other: {route: [[{provider: demo}]]}}
 // A stop while a crashed Envoy waits for its next start is a stop like any other.
 func TestAStopWhileEnvoyIsAway(t *testing.T) {
 	mark := markOf(t)
-	g := gate.Start(t, gate.Settings{Config: demoOnly, Env: []string{mark}})
+	g := gate.Start(t, gate.Settings{Second: true, Config: demoOnly, Env: []string{mark}})
 	for range 3 { // each makes the pause before the next start longer
 		var victim int
 		require.Eventually(t, func() bool { victim = envoyOf(t, g); return victim != 0 }, patience, glance)

@@ -50,7 +50,7 @@ func asPrinted(line string) string { return line }
 
 func TestTheFirstStart(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "new", "data")
-	g := gate.Start(t, gate.Settings{Config: asShipped(t), Data: data})
+	g := gate.Start(t, gate.Settings{Second: true, Config: asShipped(t), Data: data})
 
 	assert.Contains(t, g.Output(), "Postern is open at "+g.URL+"\n")
 	assert.Contains(t, g.Output(), "key    "+g.Key+"\n")

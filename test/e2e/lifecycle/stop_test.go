@@ -90,7 +90,7 @@ func TestTwoInterruptsAtOnce(t *testing.T) {
 
 // An idle gate has nothing to wait for.
 func TestAnIdleGateStopsAtOnce(t *testing.T) {
-	g := gate.Start(t, gate.Settings{Config: demoOnly})
+	g := gate.Start(t, gate.Settings{Second: true, Config: demoOnly})
 	begin := time.Now()
 	g.Interrupt()
 	require.Equal(t, 0, g.Wait(t, patience))
@@ -108,7 +108,7 @@ func TestAStopBeforeItIsOpen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			mark := markOf(t)
-			g := gate.Launch(t, gate.Settings{Config: demoOnly, Env: []string{mark}})
+			g := gate.Launch(t, gate.Settings{Second: true, Config: demoOnly, Env: []string{mark}})
 			require.Eventually(t, func() bool { return begun(t, g, mark) }, patience, time.Millisecond)
 			g.Interrupt()
 			assert.Equal(t, 0, g.Wait(t, 5*time.Second))
