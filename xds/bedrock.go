@@ -29,9 +29,9 @@ var acceptHeaders = []string{"accept"}
 // bedrockFilters is what each attempt at Bedrock runs: what is nobody's business there
 // is removed, the request is translated, and what is then there is signed. The answer is
 // translated in the filters of the client's side (answerFilter).
-func bedrockFilters(in Input, v variant, custom []string) []*hcm.HttpFilter {
+func bedrockFilters(in Input, v variant, chains common) []*hcm.HttpFilter {
 	p := in.Config.Providers[v.provider]
-	requests := requestMutations(p, custom, in.Config)
+	requests := requestMutations(p, chains)
 	for _, header := range acceptHeaders {
 		requests = append(requests, remove(header))
 	}

@@ -38,9 +38,9 @@ const (
 
 func clusters(in Input) []types.Resource {
 	all := []types.Resource{service(clusterAnswer, in.Sockets.Answer), processCluster(in.Sockets.Process), usageCluster(in.Sockets.Usage)}
-	headers, used := customHeaders(in.Config), guards(in)
+	chains, used := commonOf(in.Config), guards(in)
 	for _, v := range variants(in.Config) {
-		all = append(all, guarded(used, provider(in, v, headers), in.Config.Providers[v.provider].Translated())...)
+		all = append(all, guarded(used, provider(in, v, chains), in.Config.Providers[v.provider].Translated())...)
 	}
 	if len(used) > 0 {
 		all = append(all, sink())
@@ -77,7 +77,7 @@ func service(name, socket string) *cluster.Cluster {
 
 // provider is the cluster of one configured provider: its address, its TLS, and
 // the filters that each attempt at it runs.
-func provider(in Input, v variant, custom []string) *cluster.Cluster {
+func provider(in Input, v variant, chains common) *cluster.Cluster {
 	p := in.Config.Providers[v.provider]
 	c := &cluster.Cluster{
 		Name:            v.cluster(),
@@ -92,7 +92,7 @@ func provider(in Input, v variant, custom []string) *cluster.Cluster {
 	}
 	options := &upstream.HttpProtocolOptions{
 		CommonHttpProtocolOptions: &core.HttpProtocolOptions{IdleTimeout: seconds(providerIdle)},
-		HttpFilters:               held(v, upstreamFilters(in, v, custom)),
+		HttpFilters:               held(v, upstreamFilters(in, v, chains)),
 	}
 	there, named := place(in, p)
 	c.ClusterDiscoveryType = &cluster.Cluster_Type{Type: cluster.Cluster_STATIC}

@@ -34,10 +34,10 @@ var privatePrefixes = []string{wire.HeaderPrefix, "x-envoy-", "x-forwarded-", "x
 
 // upstreamFilters is what each attempt at a provider runs. Everything that one
 // provider's chain sets is removed or set again by every other's.
-func upstreamFilters(in Input, v variant, custom []string) []*hcm.HttpFilter {
+func upstreamFilters(in Input, v variant, chains common) []*hcm.HttpFilter {
 	p := in.Config.Providers[v.provider]
 	if p.Translated() {
-		return bedrockFilters(in, v, custom)
+		return bedrockFilters(in, v, chains)
 	}
 	answers := append(responseMutations(v.provider), saysModel(v)...)
 	if u := p.Endpoint(); u == nil || u.Scheme == "http" {
@@ -45,7 +45,7 @@ func upstreamFilters(in Input, v variant, custom []string) []*hcm.HttpFilter {
 	}
 	all := []*hcm.HttpFilter{
 		filter("postern.private", &mutation.HeaderMutation{Mutations: &mutation.Mutations{
-			RequestMutations:  requestMutations(p, custom, in.Config),
+			RequestMutations:  requestMutations(p, chains),
 			ResponseMutations: answers,
 		}}),
 	}
@@ -113,7 +113,7 @@ func credentialValue(p *config.Provider, key config.Secret) string {
 	return "Bearer " + key.Reveal()
 }
 
-func requestMutations(p *config.Provider, custom []string, cfg *config.Config) []*rules.HeaderMutation {
+func requestMutations(p *config.Provider, chains common) []*rules.HeaderMutation {
 	var all []*rules.HeaderMutation
 	for _, family := range privatePrefixes {
 		all = append(all, removeMatching(prefix(family)))
@@ -121,15 +121,15 @@ func requestMutations(p *config.Provider, custom []string, cfg *config.Config) [
 	for _, header := range private {
 		all = append(all, remove(header))
 	}
-	for _, header := range custom {
+	for _, header := range chains.headers {
 		if !slices.Contains(private, header) {
 			all = append(all, remove(header))
 		}
 	}
-	if differing(cfg) {
+	if chains.differing {
 		all = append(all, restoreForm()...)
 	}
-	if anyTranslated(cfg) {
+	if chains.translated {
 		all = append(all, restoreAccept()...)
 	}
 	for _, header := range names(p.Headers) {
@@ -153,6 +153,18 @@ func responseMutations(name string) []*rules.HeaderMutation {
 		remove("openai-project"),
 		remove("set-cookie"),
 	}
+}
+
+// common is what the chains of all providers have of the whole configuration. It is found
+// once: to ask for each cluster would take a time that grows with their square.
+type common struct {
+	headers    []string // that any provider is configured to get
+	differing  bool     // a route changes bodies once an attempt
+	translated bool     // a provider has another form
+}
+
+func commonOf(cfg *config.Config) common {
+	return common{headers: customHeaders(cfg), differing: differing(cfg), translated: anyTranslated(cfg)}
 }
 
 // customHeaders are the names of all headers that any provider is configured
