@@ -261,7 +261,10 @@ func pngOf(size int) string {
 
 // TestLargeBodies are signed right, on a cold connection and on a warm one.
 func TestLargeBodies(t *testing.T) {
-	h := build(t, only("haiku", claude)+"  both: {route: [[{provider: aws, model: \""+titan+"\"}], [{provider: aws, model: \""+nova+"\"}]]}\n")
+	// Twenty megabytes take the fake, with the race detector, longer than a usual answer.
+	const patient = "timeouts: {first_byte: 60s, idle: 60s}"
+	h := build(t, "  haiku: {route: [[{provider: aws, model: \""+claude+"\"}]], "+patient+"}\n"+
+		"  both: {route: [[{provider: aws, model: \""+titan+"\"}], [{provider: aws, model: \""+nova+"\"}]], "+patient+"}\n")
 	for range 2 {
 		r, text := h.ask(t, picture("data:image/png;base64,"+pngOf(15<<18)))
 		require.Equal(t, 200, r.StatusCode, text)
