@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -108,26 +107,33 @@ func newAsker(p *config.Provider, secret string) (*asker, bool) {
 		// No proxy: Envoy knows none.
 		Transport: &http.Transport{
 			TLSClientConfig: secure, DisableKeepAlives: true, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: 64 << 10,
-			DialContext: dialer(p.Resolvers()).DialContext,
+			DialContext: finder(p.Resolvers()).dial,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, true
 }
 
-// dialer finds names as Envoy does: with these resolvers, if there are any, one after the
-// other.
-func dialer(resolvers []string) *net.Dialer {
-	if len(resolvers) == 0 {
-		return &net.Dialer{}
+// finder dials by names as Envoy finds them: with these resolvers, if there are any. The
+// next one is asked where one does not answer.
+type finder []string
+
+func (f finder) dial(ctx context.Context, network, address string) (c net.Conn, err error) {
+	if len(f) == 0 {
+		return new(net.Dialer).DialContext(ctx, network, address)
 	}
-	var turn atomic.Uint32
-	return &net.Dialer{Resolver: &net.Resolver{
-		PreferGo: true,
-		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			next := int(turn.Add(1)-1) % len(resolvers)
-			return new(net.Dialer).DialContext(ctx, network, resolvers[next])
-		},
-	}}
+	for _, at := range f {
+		d := net.Dialer{Resolver: &net.Resolver{
+			PreferGo: true,
+			Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, at)
+			},
+		}}
+		c, err = d.DialContext(ctx, network, address)
+		if unanswered := new(net.DNSError); !errors.As(err, &unanswered) || unanswered.IsNotFound {
+			return c, err
+		}
+	}
+	return nil, err
 }
 
 // Do adds what this provider wants with each request.
