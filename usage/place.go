@@ -3,15 +3,16 @@ package usage
 import (
 	"bytes"
 	"strings"
+
+	"github.com/postern-proxy/postern/wire"
 )
 
-// How the control plane names clusters and routes.
-const (
-	providerCluster = "provider/"
-	guardedCluster  = "guarded/" // the same, for attempts that are not the last
-	watchedCluster  = "watched/" // likewise: what the entries of Envoy's own log name then
-	modelRoute      = "model/"
-)
+// modelRoute is how the control plane names the routes of models.
+const modelRoute = "model/"
+
+// providers are how it names the clusters of providers. Envoy's log has an attempt's
+// own where one goes on to others.
+var providers = []string{wire.ClusterProvider, wire.ClusterGuarded, wire.ClusterWatched, wire.ClusterSink}
 
 // aim is what a cluster's name says.
 type aim struct{ provider, account, model, pattern string }
@@ -22,7 +23,7 @@ type aim struct{ provider, account, model, pattern string }
 // of the entry's pattern does. provider is empty for every other cluster.
 func target(cluster string) aim {
 	rest, ok := "", false
-	for _, prefix := range []string{providerCluster, guardedCluster, watchedCluster} {
+	for _, prefix := range providers {
 		if rest, ok = strings.CutPrefix(cluster, prefix); ok {
 			break
 		}

@@ -67,7 +67,9 @@ const (
 // Names of clusters: one of these, and the variant of a provider.
 const (
 	ClusterProvider = "provider/" // for the last attempt of a request
-	ClusterGuarded  = "guarded/"  // the same provider, for those before
+	ClusterGuarded  = "guarded/"  // the same provider, for those before, which go on to one of two:
+	ClusterWatched  = "watched/"  // its addresses, but for those that fail
+	ClusterSink     = "sink/"     // where they are refused, while there is no such address
 )
 
 // Envoy's access logs, by the names that stand in their streams, and the namespace of

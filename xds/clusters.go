@@ -18,12 +18,13 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/wire"
 )
 
 const (
-	clusterProvider = "provider/"      // + the provider's name
-	clusterAnswer   = "postern-answer" // HTTP: Postern's own answers
-	demoHost        = "demo.postern"   // the Host the built-in model sees
+	clusterProvider = wire.ClusterProvider // + the provider's name
+	clusterAnswer   = "postern-answer"     // HTTP: Postern's own answers
+	demoHost        = "demo.postern"       // the Host the built-in model sees
 	protocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 	// unlimited is far above any real load. A full circuit breaker is never
@@ -41,9 +42,6 @@ func clusters(in Input) []types.Resource {
 	chains, used := commonOf(in.Config), guards(in)
 	for _, v := range variants(in.Config) {
 		all = append(all, guarded(used, provider(in, v, chains), in.Config.Providers[v.provider].Translated())...)
-	}
-	if len(used) > 0 {
-		all = append(all, sink())
 	}
 	return all
 }

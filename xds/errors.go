@@ -19,7 +19,6 @@ import (
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"github.com/postern-proxy/postern/fault"
-	"github.com/postern-proxy/postern/wire"
 )
 
 // What a provider answers that is no success is looked at before the client sees it, and
@@ -38,14 +37,6 @@ const (
 //
 //go:embed errors.lua
 var errorsScript string
-
-// endingScript proves the end of streams that have none.
-//
-//go:embed ending.lua
-var endingScript string
-
-// headerOld says in answers that a provider speaks HTTP/1, whatever it is asked.
-const headerOld = wire.HeaderPrefix + "http1"
 
 // busyScript notes one.
 const busyScript = `function envoy_on_response(handle)
@@ -72,14 +63,10 @@ func errorsFilter() *hcm.HttpFilter {
 	} {
 		fmt.Fprintf(&bodies, "local %s = [==[%s]==]\n", b.name, fault.OpenAI(b.err))
 	}
-	cut := fmt.Sprintf("local CUT = [==[\n\n\ndata: %s\n\n]==]\n", fault.OpenAI(&fault.Error{Kind: fault.UpstreamRefused})) // Lua takes the first line break
 	refused := every(isnt(begins(":status", "2")), there("x-postern-provider"))
-	unproven := every(begins("content-type", "text/event-stream"), isnt(there(contentLength)), isnt(there("transfer-encoding")),
-		there("x-postern-provider"), either(there(headerOld), begins("connection", "close")))
 	return chosen(filterErrors, &xdsmatcher.Matcher{MatcherType: &xdsmatcher.Matcher_MatcherList_{MatcherList: &xdsmatcher.Matcher_MatcherList{
 		Matchers: []*xdsmatcher.Matcher_MatcherList_FieldMatcher{
 			{Predicate: refused, OnMatch: runs(filterErrors, bodies.String()+errorsScript)},
-			{Predicate: unproven, OnMatch: runs("postern.ending", cut+endingScript)},
 		},
 	}}})
 }
@@ -91,10 +78,6 @@ type (
 
 func every(of ...*condition) *condition {
 	return &condition{MatchType: &xdsmatcher.Matcher_MatcherList_Predicate_AndMatcher{AndMatcher: &conditions{Predicate: of}}}
-}
-
-func either(of ...*condition) *condition {
-	return &condition{MatchType: &xdsmatcher.Matcher_MatcherList_Predicate_OrMatcher{OrMatcher: &conditions{Predicate: of}}}
 }
 
 func isnt(of *condition) *condition {

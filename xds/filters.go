@@ -94,6 +94,5 @@ func rateLimitNames() []*rules.HeaderMutation {
 		remove("x-ratelimit-limit"),
 		remove("x-ratelimit-remaining"),
 		remove("x-ratelimit-reset"),
-		remove(headerOld),
 	}
 }

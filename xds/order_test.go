@@ -149,8 +149,8 @@ func TestGuarded(t *testing.T) {
 	assert.NotNil(t, watched.GetCommonLbConfig().GetUpdateMergeWindow(), "an ejection is known at once")
 	inner := new(aggregate.ClusterConfig)
 	require.NoError(t, guarded.GetClusterType().GetTypedConfig().UnmarshalTo(inner))
-	assert.Equal(t, []string{"watched/a", "postern-sink"}, inner.GetClusters())
-	assert.Nil(t, all["postern-sink"].(*cluster.Cluster).GetOutlierDetection(), "it is never left alone")
+	assert.Equal(t, []string{"watched/a", "sink/a"}, inner.GetClusters())
+	assert.Nil(t, all["sink/a"].(*cluster.Cluster).GetOutlierDetection(), "it is never left alone")
 }
 
 func TestSticky(t *testing.T) {

@@ -26,9 +26,9 @@ import (
 // none. So a provider has two clusters: the plain one, which ejects nobody, for last
 // attempts, and the guarded one for those before.
 const (
-	clusterGuarded = "guarded/" // in the place of clusterProvider
-	clusterWatched = "watched/" // likewise; no route leads there but by the guarded one
-	clusterSink    = "postern-sink"
+	clusterGuarded = wire.ClusterGuarded // in the place of clusterProvider
+	clusterWatched = wire.ClusterWatched // likewise; no route leads there but by the guarded one
+	clusterSink    = wire.ClusterSink    // likewise
 )
 
 // When a host is ejected, and for how long. An ejection lasts the first time times the
@@ -88,13 +88,13 @@ func guarded(used map[string]bool, plain *cluster.Cluster, translated bool) []ty
 		return []types.Resource{plain}
 	}
 	runs, connects := halves(plain, failures(translated))
-	watched := watch(plain, connects)
+	watched, refusing := watch(plain, connects), sink(plain)
 	c := &cluster.Cluster{
 		Name:        guardedName(plain.GetName()),
 		AltStatName: plain.GetName(), // one provider to whoever reads statistics and logs
 		ClusterDiscoveryType: &cluster.Cluster_ClusterType{ClusterType: &cluster.Cluster_CustomClusterType{
 			Name:        "envoy.clusters.aggregate",
-			TypedConfig: pack(&aggregate.ClusterConfig{Clusters: []string{watched.GetName(), clusterSink}}),
+			TypedConfig: pack(&aggregate.ClusterConfig{Clusters: []string{watched.GetName(), refusing.GetName()}}),
 		}},
 		LbPolicy:                      cluster.Cluster_CLUSTER_PROVIDED,
 		ConnectTimeout:                plain.GetConnectTimeout(),
@@ -104,7 +104,7 @@ func guarded(used map[string]bool, plain *cluster.Cluster, translated bool) []ty
 		TypedExtensionProtocolOptions: runs,
 	}
 	notesBusy(c)
-	return []types.Resource{plain, watched, c}
+	return []types.Resource{plain, watched, refusing, c}
 }
 
 // watch is a provider's addresses alone, of which those that fail are ejected.
@@ -166,15 +166,18 @@ func failures(translated bool) *upstream.HttpProtocolOptions_OutlierDetection {
 
 // sink is an address that refuses at once. Without it a provider whose name does not
 // resolve, or whose addresses are all ejected, ends the request with a 503; with it the
-// attempt fails like any other and the next group answers.
-func sink() *cluster.Cluster {
+// attempt fails like any other and the next group answers. Each provider has its own,
+// because the access log has the name of the cluster that an attempt went to in the end.
+func sink(plain *cluster.Cluster) *cluster.Cluster {
+	name := clusterSink + strings.TrimPrefix(plain.GetName(), clusterProvider)
 	return &cluster.Cluster{
-		Name:                 clusterSink,
+		Name:                 name,
+		AltStatName:          plain.GetName(),
 		ClusterDiscoveryType: &cluster.Cluster_Type{Type: cluster.Cluster_STATIC},
 		ConnectTimeout:       seconds(time.Second),
 		CircuitBreakers:      noBreaker(),
 		LoadAssignment: &endpoint.ClusterLoadAssignment{
-			ClusterName: clusterSink,
+			ClusterName: name,
 			Endpoints:   []*endpoint.LocalityLbEndpoints{endpoints(tcp(wire.SinkAddress, wire.SinkPort), "sink.postern")},
 		},
 	}

@@ -40,9 +40,6 @@ func upstreamFilters(in Input, v variant, chains common) []*hcm.HttpFilter {
 		return bedrockFilters(in, v, chains)
 	}
 	answers := append(responseMutations(v.provider), saysModel(v)...)
-	if u := p.Endpoint(); u == nil || u.Scheme == "http" {
-		answers = append(answers, set(headerOld, "1"))
-	}
 	all := []*hcm.HttpFilter{
 		filter("postern.private", &mutation.HeaderMutation{Mutations: &mutation.Mutations{
 			RequestMutations:  requestMutations(p, chains),

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/tidwall/gjson"
 
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 )
@@ -95,4 +98,33 @@ func TestRedirects(t *testing.T) {
 	assert.Equal(t, http.StatusTemporaryRedirect, got.status)
 	assert.Empty(t, got.header["Location"])
 	assert.Zero(t, h.c.Counts().Requests)
+}
+
+// TestWhoWasAskedIsKnown afterwards, of each attempt: also of one that met nobody, because
+// its provider is left alone.
+func TestWhoWasAskedIsKnown(t *testing.T) {
+	t.Parallel()
+	h := open(t, "", inTurn)
+	told := func(id string) (whom []string) {
+		require.Equal(t, http.StatusOK, h.ask(t, "pair", "X-Request-Id", id).status)
+		require.Eventually(t, func() bool {
+			response, text := h.Request(t.Context(), t, http.MethodGet, "/v1/usage/"+id, "")
+			if response.StatusCode != http.StatusOK {
+				return false
+			}
+			whom = nil
+			for _, one := range gjson.Get(text, "attempts.#.provider").Array() {
+				whom = append(whom, one.String())
+			}
+			return true
+		}, patience, 50*time.Millisecond)
+		return whom
+	}
+	assert.Equal(t, []string{"a"}, told("at-once"))
+	h.a.Always(fake.Status(503))
+	assert.Equal(t, []string{"a", "b"}, told("second"))
+	require.Eventually(t, func() bool { h.ask(t, "pair"); return h.stat(t, ejections) == 1 }, patience, glance)
+	h.a.Reset()
+	assert.Equal(t, []string{"a", "b"}, told("left-alone"))
+	assert.Zero(t, h.a.Counts().Requests)
 }
