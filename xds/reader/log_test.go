@@ -2,13 +2,11 @@ package reader_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -42,17 +40,7 @@ func write(t *testing.T, sanitizer string) *writer {
 		require.NotEmpty(t, sanitizer, "%s", text)
 		need.Missing(t, "a C compiler with -fsanitize="+sanitizer)
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, w.socket) // it ends with its input
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = in.Close()
-		assert.NoError(t, cmd.Wait(), "a wrong access, or a race")
-	})
+	in, out := begin(t, binary, w.socket)
 	w.in, w.out = in, bufio.NewReader(out)
 	return w
 }

@@ -45,18 +45,25 @@ func play(t testing.TB) *player {
 		text, err := compile(t, binary, "testdata/harness.c")
 		require.NoError(t, err, "%s", text)
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary) // it ends with its input
+	in, out := begin(t, binary)
+	return &player{in: in, out: out}
+}
+
+// begin runs a program that plays Envoy. It ends with its input.
+func begin(t testing.TB, binary string, args ...string) (in io.Writer, out io.Reader) {
+	t.Helper()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)
 	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
+	input, err := cmd.StdinPipe()
 	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
+	out, err = cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
-		_ = in.Close()
-		assert.NoError(t, cmd.Wait(), "it read or wrote where it must not, or it lost memory")
+		_ = input.Close()
+		assert.NoError(t, cmd.Wait(), "it read or wrote where it must not, lost memory, or raced")
 	})
-	return &player{in: in, out: out}
+	return input, out
 }
 
 // answer is one answer of a provider, in pieces of slices.
