@@ -1,7 +1,7 @@
 package xds
 
 import (
-	_ "embed" // errors.lua
+	_ "embed" // errors.lua, ending.lua
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +19,7 @@ import (
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"github.com/postern-proxy/postern/fault"
+	"github.com/postern-proxy/postern/wire"
 )
 
 // What a provider answers that is no success is looked at before the client sees it, and
@@ -37,6 +38,22 @@ const (
 //
 //go:embed errors.lua
 var errorsScript string
+
+// endingScript proves the end of streams that have none.
+//
+//go:embed ending.lua
+var endingScript string
+
+// headerFraming says in answers what tells their end: the protocol, and of HTTP/1 the
+// length or the chunks. It is written in the provider's chain, before any filter of the
+// gate's takes a length away, and no answer leaves with it.
+const headerFraming = wire.HeaderPrefix + "framing"
+
+// framing is its value.
+const framing = "%UPSTREAM_PROTOCOL%%RESP(content-length)%%RESP(transfer-encoding)%"
+
+// unframed is that of an answer whose end is the end of its connection.
+const unframed = `HTTP/1\.[01]`
 
 // busyScript notes one.
 const busyScript = `function envoy_on_response(handle)
@@ -63,10 +80,13 @@ func errorsFilter() *hcm.HttpFilter {
 	} {
 		fmt.Fprintf(&bodies, "local %s = [==[%s]==]\n", b.name, fault.OpenAI(b.err))
 	}
+	cut := fmt.Sprintf("local CUT = [==[\n\n\ndata: %s\n\n]==]\n", fault.OpenAI(&fault.Error{Kind: fault.UpstreamRefused})) // Lua takes the first line break
 	refused := every(isnt(begins(":status", "2")), there("x-postern-provider"))
+	unproven := every(begins("content-type", "text/event-stream"), fits(headerFraming, unframed))
 	return chosen(filterErrors, &xdsmatcher.Matcher{MatcherType: &xdsmatcher.Matcher_MatcherList_{MatcherList: &xdsmatcher.Matcher_MatcherList{
 		Matchers: []*xdsmatcher.Matcher_MatcherList_FieldMatcher{
 			{Predicate: refused, OnMatch: runs(filterErrors, bodies.String()+errorsScript)},
+			{Predicate: unproven, OnMatch: runs("postern.ending", cut+endingScript)},
 		},
 	}}})
 }
@@ -90,10 +110,13 @@ func begins(header, with string) *condition {
 }
 
 // there says that an answer has a header.
-func there(header string) *condition {
+func there(header string) *condition { return fits(header, ".+") }
+
+// fits says that the whole of an answer's header is of a pattern.
+func fits(header, pattern string) *condition {
 	return predicate(header, &xdsmatcher.StringMatcher{MatchPattern: &xdsmatcher.StringMatcher_SafeRegex{
 		SafeRegex: &xdsmatcher.RegexMatcher{
-			EngineType: &xdsmatcher.RegexMatcher_GoogleRe2{GoogleRe2: &xdsmatcher.RegexMatcher_GoogleRE2{}}, Regex: ".+",
+			EngineType: &xdsmatcher.RegexMatcher_GoogleRe2{GoogleRe2: &xdsmatcher.RegexMatcher_GoogleRE2{}}, Regex: pattern,
 		},
 	}})
 }

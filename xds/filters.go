@@ -50,14 +50,15 @@ func filters(in Input) []*hcm.HttpFilter {
 		discovered(filterBuckets, localRateLimitType),
 		off(filter(filterStages, stagesFilter())),
 		formFilter(),
-		errorsFilter(),
 	}
 	last := &router.Router{SuppressEnvoyHeaders: true}
 	if !in.Unmetered {
 		last.UpstreamLog = []*accesslog.AccessLog{attemptLog(in)}
 		all = append(all, usageFilter(in.Module))
 	}
-	return append(all, answerFilter(), filter(filterRouter, last))
+	// Before the reader of tokens on the way back: that one may keep the last line of a
+	// stream to its end, and the end of one that is cut must be seen as it came.
+	return append(all, errorsFilter(), answerFilter(), filter(filterRouter, last))
 }
 
 // modelFilter reads "model" from a small JSON body into a header and has the route
@@ -94,5 +95,6 @@ func rateLimitNames() []*rules.HeaderMutation {
 		remove("x-ratelimit-limit"),
 		remove("x-ratelimit-remaining"),
 		remove("x-ratelimit-reset"),
+		remove(headerFraming),
 	}
 }

@@ -40,6 +40,7 @@ func upstreamFilters(in Input, v variant, chains common) []*hcm.HttpFilter {
 		return bedrockFilters(in, v, chains)
 	}
 	answers := append(responseMutations(v.provider), saysModel(v)...)
+	answers = append(answers, set(headerFraming, framing))
 	all := []*hcm.HttpFilter{
 		filter("postern.private", &mutation.HeaderMutation{Mutations: &mutation.Mutations{
 			RequestMutations:  requestMutations(p, chains),

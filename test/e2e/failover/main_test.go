@@ -48,17 +48,17 @@ type house struct {
 }
 
 // open starts a house in which Envoy's own breaker is alone. more stands under providers,
-// models under models.
-func open(t *testing.T, more, models string) *house {
+// models under models; args are the gate's.
+func open(t *testing.T, more, models string, args ...string) *house {
 	t.Helper()
-	return openWith(t, "health: {probe: off, breakers: off}", more, models)
+	return openWith(t, "health: {probe: off, breakers: off}", more, models, args...)
 }
 
 // openWith starts a house with a section health.
-func openWith(t *testing.T, health, more, models string) *house {
+func openWith(t *testing.T, health, more, models string, args ...string) *house {
 	t.Helper()
 	h := &house{a: fake.Start(t), b: fake.Start(t), c: fake.Start(t), health: health}
-	h.Gate = gate.Start(t, gate.Settings{Config: h.document(more, models)})
+	h.Gate = gate.Start(t, gate.Settings{Config: h.document(more, models), Args: args})
 	h.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}, Timeout: 60 * time.Second}
 	t.Cleanup(h.client.CloseIdleConnections)
 	return h
