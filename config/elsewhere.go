@@ -57,21 +57,43 @@ func (c *Config) Absent() []Problem { return slices.Clone(c.absent) }
 // secrets lie elsewhere. It is not for serving. whole is false where c cannot be
 // compiled here at all, because it needs variables that are not set.
 func (c *Config) Rehearsal() (all *Config, whole bool) {
-	clone := *c
+	clone := c.withKeys(Secret.rehearsed)
 	if t := c.Listen.TLS; t != nil && (t.Certificate.Missing() || t.Key.Missing() || c.foreignTLS) {
 		clone.Listen.TLS = nil // no word looks like a certificate
 	}
+	return clone, !c.partial
+}
+
+// Masked is c without a secret, for who only looks at what is compiled: each provider's key
+// that has a value has a word in its place, and the listener has no certificate. It is not
+// for serving.
+func (c *Config) Masked() *Config {
+	clone := c.withKeys(Secret.masked)
+	clone.Listen.TLS = nil
+	return clone
+}
+
+// withKeys is a copy of c with other values for the keys of providers.
+func (c *Config) withKeys(change func(Secret) Secret) *Config {
+	clone := *c
 	clone.Providers = maps.Clone(c.Providers)
 	for name, p := range c.Providers {
 		own := *p
-		own.Key = own.Key.rehearsed()
+		own.Key = change(own.Key)
 		own.Keys = slices.Clone(p.Keys)
 		for i := range own.Keys {
-			own.Keys[i].Key = own.Keys[i].Key.rehearsed()
+			own.Keys[i].Key = change(own.Keys[i].Key)
 		}
 		clone.Providers[name] = &own
 	}
-	return &clone, !c.partial
+	return &clone
+}
+
+func (s Secret) masked() Secret {
+	if s.Reveal() == "" {
+		return s
+	}
+	return NewSecret(s.ref, "masked")
 }
 
 func (s Secret) rehearsed() Secret {

@@ -20,8 +20,9 @@ type Prober struct {
 	Config  func() *config.Config // the version in use
 	Tracker *Tracker
 	// Every is how long a provider may be unheard of; default is what the configuration
-	// says, or 15s, less up to a fifth by chance. One whose breaker is not closed is asked more often, at three quarters
-	// of Settings.Open, less up to a fifth: before the next attempt of a client tries.
+	// says, or 15s, less up to a fifth by chance. One whose breaker is not closed is asked
+	// more often, at three quarters of Settings.Open, less up to a fifth: before the next
+	// attempt of a client tries. It runs from the begin of a probe, which may last longer.
 	Every time.Duration
 	// Timeout bounds a probe; default is what the configuration says, or 5s.
 	Timeout time.Duration
@@ -198,7 +199,7 @@ func (r *round) end(ctx context.Context, a answer) {
 	if _, troubled, _ := r.Tracker.glance(a.name); troubled {
 		wait = r.soon
 	}
-	v.next = r.Tracker.settings.Now().Add(lately(wait))
+	v.next = v.asked.Add(lately(wait)) // from its begin: a question that hangs does not put off the next one
 }
 
 // lately is a little less than d, so that gates do not ask in step.

@@ -320,6 +320,25 @@ func TestAConfigurationSaysHowOften(t *testing.T) {
 	})
 }
 
+// TestAHangingProbeDoesNotPutOffTheNext: who comes back while one waits is noticed as soon
+// as who comes back at any other time.
+func TestAHangingProbeDoesNotPutOffTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := three("order")
+		cfg.Health = config.Health{Probe: config.Interval(4 * time.Second), ProbeTimeout: config.Duration(4 * time.Second)}
+		w := probing(t, cfg, Prober{})
+		w.mu.Lock()
+		w.slow = "b"
+		w.mu.Unlock()
+		time.Sleep(time.Minute)
+		times := w.times("b")
+		for i := 1; i < len(times); i++ {
+			assert.LessOrEqual(t, times[i].Sub(times[i-1]), 4*time.Second+time.Second/2, "its timeout, and a look at the clock")
+		}
+		assert.Greater(t, len(times), 12)
+	})
+}
+
 func TestABusyProviderIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := probing(t, three("order"), Prober{})

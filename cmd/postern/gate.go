@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,7 +42,9 @@ type gate struct {
 	meters  *meters
 	sockets sockets
 	trust   string
-	fleet   bool // Envoys of other hosts are served too
+	binary  string            // Envoy's, if one is at hand
+	judged  [sha256.Size]byte // what it accepted last (judge); of watch alone
+	fleet   bool              // Envoys of other hosts are served too
 	source  *source
 	started time.Time
 	handed  handed // to replicas

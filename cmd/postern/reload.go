@@ -117,6 +117,9 @@ func (g *gate) change(ctx context.Context, cfg *config.Config) error {
 		cfg = kept
 	}
 	warn(g.log, cfg)
+	if err := g.judge(ctx, cfg); err != nil {
+		return err
+	}
 	if err := g.apply(ctx, cfg); err != nil {
 		return err
 	}

@@ -142,11 +142,23 @@ func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) err
 		return err
 	}
 	defer g.close()
-	g.source = source
+	g.source, g.binary = source, binary
+	if !withEnvoy {
+		g.binary = nearby(ctx)
+	}
 	if err := g.meters.registry.Register(sourceMetrics{source, g.config.Load, &g.lastError}); err != nil {
 		return err
 	}
 	return g.stay(ctx, flags, binary, out)
+}
+
+// nearby is an Envoy that is only asked for its opinion; empty where there is none.
+func nearby(ctx context.Context) string {
+	binary, err := envoy.Find(ctx, envoy.SearchFromEnvironment())
+	if err != nil {
+		return ""
+	}
+	return binary
 }
 
 // nativeReader is the path of the module that reads answers; empty: a script does.

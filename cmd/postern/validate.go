@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -92,19 +94,63 @@ func checkByEnvoy(cmd *cobra.Command, cfg *config.Config) (string, error) {
 
 // envoyTakes has Envoy judge one configuration.
 func envoyTakes(ctx context.Context, binary, trust string, cfg *config.Config) error {
-	static, err := xds.Static(xds.Input{
-		Config: cfg, JWKS: []byte(offlineKeys), Trust: trust,
-		Sockets: xds.Sockets{Answer: os.DevNull, Demo: os.DevNull, Usage: os.DevNull, Records: os.DevNull, Process: []string{os.DevNull}},
-	}, envoy.Runtime())
+	static, err := compiled(trust, cfg)
 	if err != nil {
 		return err
 	}
-	err = envoy.Validate(ctx, binary, static)
+	return accepted(ctx, binary, static)
+}
+
+// compiled is all that a configuration comes to, in one document.
+func compiled(trust string, cfg *config.Config) ([]byte, error) {
+	return xds.Static(xds.Input{
+		Config: cfg, JWKS: []byte(offlineKeys), Trust: trust,
+		Sockets: xds.Sockets{Answer: os.DevNull, Demo: os.DevNull, Usage: os.DevNull, Records: os.DevNull, Process: []string{os.DevNull}},
+	}, envoy.Runtime())
+}
+
+// accepted has Envoy judge such a document.
+func accepted(ctx context.Context, binary string, static []byte) error {
+	err := envoy.Validate(ctx, binary, static)
 	if _, refused := errors.AsType[*envoy.RefusedError](err); err != nil && !refused {
 		return uncheckedError{err}
 	}
 	return err
 }
+
+// judge has Envoy look at a configuration before the gate changes to it, where there is an
+// Envoy and it is not what it saw last: another value of a secret is no other
+// configuration. That it could not be asked is logged, and no reason to wait.
+func (g *gate) judge(ctx context.Context, cfg *config.Config) error {
+	if g.binary == "" {
+		return nil
+	}
+	static, err := compiled(g.trust, cfg.Masked())
+	if err != nil {
+		return err
+	}
+	seen := sha256.Sum256(static)
+	if seen == g.judged {
+		return nil
+	}
+	within, cancel := context.WithTimeout(ctx, judging)
+	defer cancel()
+	err = accepted(within, g.binary, static)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if _, unchecked := errors.AsType[uncheckedError](err); unchecked {
+		g.log.Warn("Envoy was not asked for its opinion of the new configuration", "reason", err.Error())
+		return nil
+	}
+	if err == nil {
+		g.judged = seen
+	}
+	return err
+}
+
+// judging is how long that may take; it takes a quarter of a second.
+const judging = 10 * time.Second
 
 // uncheckedError says that Envoy could not be asked, though it should be at hand.
 type uncheckedError struct{ error }

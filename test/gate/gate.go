@@ -182,9 +182,6 @@ func (g *Gate) Wait(t testing.TB, within time.Duration) int {
 	return g.cmd.ProcessState.ExitCode()
 }
 
-// Done is closed when the gate has ended.
-func (g *Gate) Done() <-chan struct{} { return g.done }
-
 func (g *Gate) end(t testing.TB) {
 	t.Helper()
 	select {

@@ -19,9 +19,8 @@ const outage = 7 * time.Second
 
 // TestTheBestIsFirst: with prefer: cost the cheaper provider gets the traffic, with
 // prefer: latency the faster, which is found out. It loses it when it fails, and gets it
-// back when it works.
+// back when it works. It runs by itself: how long that takes is what it is about.
 func TestTheBestIsFirst(t *testing.T) {
-	t.Parallel()
 	for name, c := range map[string]struct {
 		fail   func(*fake.Server)
 		waited time.Duration // for a first byte, before it is a failure
@@ -31,8 +30,7 @@ func TestTheBestIsFirst(t *testing.T) {
 		"stalled": {func(s *fake.Server) { s.Always(fake.NoAnswer(fake.Stall)) }, 500 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := open(t, "probe: 1s, probe_timeout: 2s", fmt.Sprintf(`
+			h := open(t, "probe: 1s, probe_timeout: 1s", fmt.Sprintf(`
   cheap: {route: [[{provider: a}], [{provider: b}]], prefer: cost, timeouts: {first_byte: %[1]s}}
   fast: {route: [[{provider: a}], [{provider: b}]], prefer: latency, timeouts: {first_byte: %[1]s}}
 `, cmp.Or(c.waited, 10*time.Second)), `prices: {a/cheap: {input: 2.5, output: 10}, b/cheap: {input: 0.15, output: 0.6}}`)
@@ -50,14 +48,14 @@ func TestTheBestIsFirst(t *testing.T) {
 			c.fail(h.b)
 			failed := time.Now()
 			cheapLost, fastLost := cheap.first(t, "a", failed), fast.first(t, "a", failed)
-			assert.Less(t, max(cheapLost, fastLost), soon+c.waited)
+			assert.Less(t, max(cheapLost, fastLost), soon)
 			all, text := h.status(t)
 			assert.Equal(t, "open", all.of(t, "b", "cheap").State)
 			assert.Equal(t, "open", all.of(t, "b", "fast").State)
 			assert.Contains(t, text, "open")
 			require.Eventually(t, func() bool { return time.Since(failed) > outage }, patience, glance)
 			for _, l := range []*traffic{cheap, fast} {
-				assert.Less(t, l.last("a 2").Sub(failed), soon+c.waited, "nobody is sent to the one that fails any more, not to see whether it is well either")
+				assert.Less(t, l.last("a 2").Sub(failed), soon, "nobody is sent to the one that fails any more, not to see whether it is well either")
 			}
 
 			h.b.Reset()

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/postern-proxy/postern/config"
+	"github.com/postern-proxy/postern/envoy/envoytest"
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
 )
@@ -222,5 +223,37 @@ func TestABrokenEdit(t *testing.T) {
 	assert.Equal(t, 0, status().code)
 	response, body = g.Chat(t.Context(), t, "better")
 	assert.Equal(t, http.StatusOK, response.StatusCode, body)
+	requireOneListener(t, g)
+}
+
+// TestEnvoyJudgesAnEdit before anything changes to it: what it refuses is refused as a
+// mistake is, and no secret lies in the file that it is shown.
+func TestEnvoyJudgesAnEdit(t *testing.T) {
+	const secret = "sk-nobody-shows"
+	picky := envoytest.NewPicky(t)
+	g := gate.Start(t, gate.Settings{Config: demoOnly, Env: []string{"ENVOY=" + picky.Path, "CLOUD_KEY=" + secret}})
+	good := versionOf(t, g)
+	more := strings.Replace(demoOnly, "builtin: demo}", `builtin: demo}, cloud: {schema: openai, url: "https://cloud.example/v1", key: "${CLOUD_KEY}"}`, 1)
+	more = strings.Replace(more, "models: {", "models: {cloud: {route: [[{provider: cloud}]]}, ", 1)
+
+	picky.Refuse(t, "cloud.example")
+	g.Write(t, more)
+	require.True(t, g.WaitOutput("Envoy refuses the configuration", patience))
+	assert.Contains(t, g.Output(), "the last good version stays")
+	response, body := g.Chat(t.Context(), t, "demo")
+	assert.Equal(t, http.StatusOK, response.StatusCode, body)
+	assert.Equal(t, good, response.Header.Get("X-Postern-Config"))
+	response, _ = g.Chat(t.Context(), t, "cloud")
+	assert.Equal(t, http.StatusNotFound, response.StatusCode, "no part has changed")
+	refused := call{args: []string{"status", "--data", g.Data}}.run(t)
+	assert.Equal(t, 1, refused.code)
+	assert.Contains(t, refused.out, "Envoy refuses the configuration")
+
+	picky.Refuse(t, secret) // whatever else it would say, it does not see that
+	g.Write(t, strings.Replace(more, "models: {", "models: {again: {route: [[{provider: demo}]]}, ", 1))
+	require.Eventually(t, func() bool {
+		response, _ := g.Chat(t.Context(), t, "again")
+		return response.StatusCode == http.StatusOK
+	}, patience, glance)
 	requireOneListener(t, g)
 }

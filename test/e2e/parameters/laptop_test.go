@@ -2,7 +2,6 @@ package parameters_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -88,41 +87,9 @@ func TestEnvoyJudgesWhatIsPutInForce(t *testing.T) {
 // envoyWithout gives the office an Envoy that refuses a text in its configuration.
 func (o *office) envoyWithout(text string) {
 	o.t.Helper()
-	binary := filepath.Join(o.folder, "envoy")
-	if len(o.more) == 0 {
-		source := filepath.Join(o.folder, "main.go")
-		require.NoError(o.t, os.WriteFile(source, []byte(picky), 0o600))
-		build := exec.CommandContext(o.t.Context(), "go", "build", "-ldflags", "-X main.real="+envoytest.Binary(o.t), "-o", binary, source)
-		printed, err := build.CombinedOutput()
-		require.NoError(o.t, err, string(printed))
-		o.more = []string{"ENVOY=" + binary}
+	if o.picky == nil {
+		o.picky = envoytest.NewPicky(o.t)
+		o.more = []string{"ENVOY=" + o.picky.Path}
 	}
-	require.NoError(o.t, os.WriteFile(binary+".refuses", []byte(text), 0o600))
+	o.picky.Refuse(o.t, text)
 }
-
-// picky is a program that is Envoy but for one text. A script is not taken for Envoy.
-const picky = `package main
-
-import (
-	"bytes"
-	"fmt"
-	"os"
-	"slices"
-	"syscall"
-)
-
-var real string
-
-func main() {
-	refused, _ := os.ReadFile(os.Args[0] + ".refuses")
-	if i := slices.Index(os.Args, "-c"); i > 0 && slices.Contains(os.Args, "validate") {
-		if text, _ := os.ReadFile(os.Args[i+1]); bytes.Contains(text, refused) {
-			fmt.Println("error: it is not taken here")
-			os.Exit(1)
-		}
-		return
-	}
-	fmt.Println(syscall.Exec(real, os.Args, os.Environ()))
-	os.Exit(1)
-}
-`

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/postern-proxy/postern/envoy/envoytest"
 	"github.com/postern-proxy/postern/test/fake/aws"
 	"github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
@@ -45,6 +46,7 @@ type office struct {
 	env    string
 	folder string
 	more   []string // variables of the commands: "NAME=value"
+	picky  *envoytest.Picky
 }
 
 func newOffice(t *testing.T) *office {

@@ -1,8 +1,6 @@
 package bedrock
 
 import (
-	"net"
-
 	"github.com/postern-proxy/postern/test/fake/openai"
 )
 
@@ -10,7 +8,6 @@ import (
 type Option func(*settings)
 
 type settings struct {
-	listener    net.Listener
 	tls         bool
 	authority   *openai.Authority
 	hosts       []string
@@ -21,9 +18,6 @@ type settings struct {
 	credentials []Credential
 	models      map[string]string
 }
-
-// WithListener serves on l, which the server then owns.
-func WithListener(l net.Listener) Option { return func(s *settings) { s.listener = l } }
 
 // WithTLS serves TLS, HTTP/1.1 and HTTP/2, with a certificate for the given host
 // names and addresses, beside localhost, 127.0.0.1 and ::1. The authority may be

@@ -49,8 +49,7 @@ func Start(tb testing.TB, options ...Option) *Server {
 	return server
 }
 
-// New starts a server on a free port of the loopback interface, or on the listener
-// among the options. Its errors are those of listening and of making certificates.
+// New starts a server on a free port of the loopback interface. Its errors are those of listening and of making certificates.
 func New(options ...Option) (*Server, error) {
 	wanted := settings{region: Region, credentials: []Credential{Test}}
 	for _, option := range options {
@@ -68,11 +67,9 @@ func New(options ...Option) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate: %w", err)
 	}
-	listener := wanted.listener
-	if listener == nil {
-		if listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return nil, fmt.Errorf("listen: %w", err)
-		}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
 	}
 	s.address = listener.Addr()
 	s.http = &http.Server{
