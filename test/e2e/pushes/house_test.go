@@ -37,9 +37,13 @@ const (
 	glance   = 2 * time.Millisecond
 	// soon is how long a push may take until it is seen, on the busiest machine.
 	soon = patience
-	// pushes is how many there are of each kind.
-	pushes = 100
 )
+
+// soaking is make soak, which has the time for all.
+var soaking = os.Getenv("SOAK") != ""
+
+// pushes is how many there are of each kind; each takes half a second.
+var pushes = map[bool]int{true: 100, false: 30}[soaking]
 
 // house is a gate whose every part may change.
 type house struct {

@@ -57,7 +57,7 @@ var kinds = []struct {
 		h.answers(t, key.Token(), http.StatusOK, "the new signing key is not in use")
 		if h.rotated.Token() != "" { // the first signed the keys of all that runs
 			require.NoError(t, access.Retire(h.Data, was))
-			if i%20 == 0 {
+			if i%10 == 0 {
 				h.answers(t, h.rotated.Token(), http.StatusUnauthorized, "a retired signing key is still in use")
 			}
 		}
@@ -74,7 +74,7 @@ var kinds = []struct {
 	}},
 }
 
-func TestAHundredPushesOfEachKind(t *testing.T) {
+func TestPushesOfEachKind(t *testing.T) {
 	h := newHouse(t)
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestAHundredPushesOfEachKind(t *testing.T) {
 			finish, flow := h.stream(t), h.flow(t)
 			for i := range pushes {
 				kind.push(t, h, i+1)
-				if (i+1)%20 == 0 {
+				if (i+1)%10 == 0 {
 					left := h.remaining(t)
 					// A token comes back in three minutes, should this take so long.
 					assert.LessOrEqual(t, left, before, "the bucket is fuller than it was")
@@ -111,7 +111,7 @@ func TestAHundredPushesOfEachKind(t *testing.T) {
 // and go; and come back, because none may really go while a stream runs that may last longer
 // than all of this.
 func TestAThousandPushes(t *testing.T) {
-	if os.Getenv("SOAK") == "" || gate.RaceDetector {
+	if !soaking || gate.RaceDetector {
 		t.Skip("it takes minutes, and the race detector keeps its own books: make soak")
 	}
 	h := newHouse(t)
@@ -148,17 +148,17 @@ func TestAThousandPushes(t *testing.T) {
 // A limit of one tier is a change of the one filter that holds all of them: every bucket is
 // full again, those of other tiers too. Nobody is refused, dropped or cut for it, and a push
 // that changes no limit fills none (above).
-func TestAHundredPushesOfLimits(t *testing.T) {
+func TestPushesOfLimits(t *testing.T) {
 	h := newHouse(t)
 	const full = 500
 	finish, flow := h.stream(t), h.flow(t)
 	for i := range pushes {
-		if i%20 == 0 {
+		if i%10 == 0 {
 			// The push before may fill it a moment after its version is seen.
 			require.Eventually(t, func() bool { return h.remaining(t) < full-1 }, soon, glance)
 		}
 		h.push(t, document{limit: fmt.Sprintf("%d/m", 1000+i)})
-		if i%20 == 0 {
+		if i%10 == 0 {
 			require.Eventually(t, func() bool { return h.remaining(t) == full-1 }, soon, glance, "the change fills the bucket, and a request takes one")
 			assert.Equal(t, full-2, h.remaining(t), "nothing else fills it")
 		}
