@@ -45,7 +45,7 @@ func build() {
 	}
 }
 
-// RemoveBinary removes what Binary built; for TestMain.
+// RemoveBinary removes what Binary built; for a TestMain that is not Main.
 func RemoveBinary() {
 	if binary != "" && os.Getenv("POSTERN") == "" {
 		_ = os.RemoveAll(filepath.Dir(binary))

@@ -217,18 +217,7 @@ func end(text string) string {
 // whole body.
 func (g *Gate) Request(ctx context.Context, t testing.TB, method, path, body string, header ...string) (*http.Response, string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(ctx, method, g.URL+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Authorization", "Bearer "+g.Key)
-	if body != "" {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		request.Header.Set(header[i], header[i+1])
-	}
-	response, err := Client().Do(request)
+	response, err := g.do(ctx, Client(), method, path, body, header)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,6 +227,31 @@ func (g *Gate) Request(ctx context.Context, t testing.TB, method, path, body str
 		t.Fatalf("%s %s: the answer broke off: %v", method, path, err)
 	}
 	return response, string(text)
+}
+
+// Send is Request for a client of the test's own and for goroutines of a test: GET without
+// a body, POST with one. The answer is given when its headers are there.
+func (g *Gate) Send(ctx context.Context, client *http.Client, path, body string, header ...string) (*http.Response, error) {
+	method := http.MethodPost
+	if body == "" {
+		method = http.MethodGet
+	}
+	return g.do(ctx, client, method, path, body, header)
+}
+
+func (g *Gate) do(ctx context.Context, client *http.Client, method, path, body string, header []string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, g.URL+path, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+g.Key)
+	if body != "" {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	return client.Do(request)
 }
 
 // Chat asks a model one question.

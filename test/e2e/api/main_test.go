@@ -8,22 +8,17 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/postern-proxy/postern/test/gate"
 )
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if !whole.end() && code == 0 {
-		code = 1
-	}
-	gate.RemoveBinary()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	gate.Main(func() int {
+		code := m.Run()
+		if !whole.end() && code == 0 {
+			code = 1
+		}
+		return code
+	})
 }
 
 // whole is the run of all tests of the package.

@@ -40,16 +40,7 @@ func clientOf(t *testing.T, h2 bool, config *tls.Config) *http.Client {
 
 // post sends a body with the development key, or what the headers say instead.
 func (h *house) post(ctx context.Context, c *http.Client, path, body string, header ...string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL+path, strings.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("Authorization", "Bearer "+h.Key)
-	r.Header.Set("Content-Type", "application/json")
-	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	return c.Do(r)
+	return h.Send(ctx, c, path, body, header...)
 }
 
 // ask posts a body and must be answered. The answer's body is closed with the test.

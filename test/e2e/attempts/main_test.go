@@ -1,30 +1,17 @@
 package attempts_test
 
 import (
-	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/postern-proxy/postern/test/gate"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	gate.RemoveBinary()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { gate.Main(m.Run) }
 
 // caller is a client with one connection, and so with one of Envoy's workers, whose
 // connections to providers are not shared with others.

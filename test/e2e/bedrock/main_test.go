@@ -3,28 +3,15 @@ package bedrock_test
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	fake "github.com/postern-proxy/postern/test/fake/bedrock"
 	"github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	gate.RemoveBinary()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { gate.Main(m.Run) }
 
 // The models of the fake, a family each.
 const (

@@ -73,17 +73,12 @@ func (h *house) flow(t *testing.T, callers int) *flow {
 // once asks, and takes an answer that breaks off as one, with the status 0.
 func (h *house) once(body string) asked {
 	a := asked{began: time.Now()}
-	request, err := http.NewRequest(http.MethodPost, h.URL+"/v1/chat/completions", strings.NewReader(body))
+	response, err := h.Send(context.Background(), gate.Client(), "/v1/chat/completions", body)
 	if err == nil {
-		request.Header.Set("Authorization", "Bearer "+h.Key)
-		request.Header.Set("Content-Type", "application/json")
-		var response *http.Response
-		if response, err = gate.Client().Do(request); err == nil {
-			defer response.Body.Close()
-			var text []byte
-			text, err = io.ReadAll(response.Body)
-			a.status, a.text = response.StatusCode, string(text)
-		}
+		defer response.Body.Close()
+		var text []byte
+		text, err = io.ReadAll(response.Body)
+		a.status, a.text = response.StatusCode, string(text)
 	}
 	if err != nil {
 		a.status, a.text = 0, err.Error()+": "+a.text

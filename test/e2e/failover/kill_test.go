@@ -120,13 +120,7 @@ func TestStreamsThatStall(t *testing.T) {
 // stream begins a stream.
 func (h *house) stream(ctx context.Context, model string) (*http.Response, error) {
 	body := strings.TrimSuffix(chat(model), "}") + `,"stream":true}`
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL+"/v1/chat/completions", strings.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Authorization", "Bearer "+h.Key)
-	request.Header.Set("Content-Type", "application/json")
-	return h.client.Do(request)
+	return h.Send(ctx, h.client, "/v1/chat/completions", body)
 }
 
 // TestWeightsMove: 90/10 becomes 50/50 by an edit of the file, within two seconds and

@@ -7,14 +7,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/postern-proxy/postern/access"
 	"github.com/postern-proxy/postern/envoy"
@@ -22,17 +20,7 @@ import (
 	"github.com/postern-proxy/postern/test/gate"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	gate.RemoveBinary()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { gate.Main(m.Run) }
 
 const (
 	patience = 20 * time.Second
@@ -92,16 +80,7 @@ type answer struct {
 
 // post sends a body with the development key, or another in a header.
 func (h *house) post(ctx context.Context, body string, header ...string) answer {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL+"/v1/chat/completions", strings.NewReader(body))
-	if err != nil {
-		return answer{err: err}
-	}
-	request.Header.Set("Authorization", "Bearer "+h.Key)
-	request.Header.Set("Content-Type", "application/json")
-	for i := 0; i+1 < len(header); i += 2 {
-		request.Header.Set(header[i], header[i+1])
-	}
-	response, err := h.client.Do(request)
+	response, err := h.Send(ctx, h.client, "/v1/chat/completions", body, header...)
 	if err != nil {
 		return answer{err: err}
 	}

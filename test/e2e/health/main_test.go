@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -16,23 +15,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	gate.RemoveBinary()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { gate.Main(m.Run) }
 
 const (
 	patience = 30 * time.Second
@@ -119,16 +107,7 @@ func (h *house) askWith(ctx context.Context, model string, header ...string) ans
 }
 
 func (h *house) send(ctx context.Context, body string, header ...string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL+"/v1/chat/completions", strings.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Authorization", "Bearer "+h.Key)
-	request.Header.Set("Content-Type", "application/json")
-	for i := 0; i < len(header); i += 2 {
-		request.Header.Set(header[i], header[i+1])
-	}
-	return h.client.Do(request)
+	return h.Send(ctx, h.client, "/v1/chat/completions", body, header...)
 }
 
 // traffic is clients that ask one model, one request after the other.

@@ -6,29 +6,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	gate.RemoveBinary()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { gate.Main(m.Run) }
 
 const (
 	patience = 20 * time.Second
@@ -109,13 +97,7 @@ type answer struct {
 
 // begin sends a body to chat and gives the answer when its headers are there.
 func (h *house) begin(ctx context.Context, body string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL+"/v1/chat/completions", strings.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Authorization", "Bearer "+h.Key)
-	request.Header.Set("Content-Type", "application/json")
-	return h.client.Do(request)
+	return h.Send(ctx, h.client, "/v1/chat/completions", body)
 }
 
 // try is begin, and the rest of the answer.

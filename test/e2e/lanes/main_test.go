@@ -4,29 +4,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	gate.RemoveBinary()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { gate.Main(m.Run) }
 
 // document is a configuration whose providers are two fakes; more stands under
 // models.
@@ -62,14 +50,7 @@ func statuses(t *testing.T, g *gate.Gate, n int, body string, each func(*http.Re
 	var all sync.WaitGroup
 	for range n {
 		all.Go(func() {
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+"/v1/chat/completions", strings.NewReader(body))
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			request.Header.Set("Authorization", "Bearer "+g.Key)
-			request.Header.Set("Content-Type", "application/json")
-			response, err := gate.Client().Do(request)
+			response, err := g.Send(t.Context(), gate.Client(), "/v1/chat/completions", body)
 			if err != nil {
 				t.Error(err)
 				return

@@ -106,17 +106,7 @@ type answer struct {
 
 // ask sends one request with the development key: GET without a body, POST with one.
 func ask(ctx context.Context, client *http.Client, g *gate.Gate, path, body string) (answer, error) {
-	method := http.MethodGet
-	if body != "" {
-		method = http.MethodPost
-	}
-	request, err := http.NewRequestWithContext(ctx, method, g.URL+path, strings.NewReader(body))
-	if err != nil {
-		return answer{}, err
-	}
-	request.Header.Set("Authorization", "Bearer "+g.Key)
-	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
+	response, err := g.Send(ctx, client, path, body)
 	if err != nil {
 		return answer{}, err
 	}

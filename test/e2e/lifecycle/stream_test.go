@@ -25,12 +25,8 @@ type stream struct {
 // openStream asks for a streamed answer and returns when it has begun.
 func openStream(t *testing.T, g *gate.Gate, model string) *stream {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+chatPath, strings.NewReader(chatBody(model, `,"stream":true`)))
-	require.NoError(t, err)
-	request.Header.Set("Authorization", "Bearer "+g.Key)
-	request.Header.Set("Content-Type", "application/json")
-	transport := &http.Transport{DisableKeepAlives: true}
-	response, err := (&http.Client{Transport: transport}).Do(request)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := g.Send(t.Context(), client, chatPath, chatBody(model, `,"stream":true`))
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, response.StatusCode)
 	s := &stream{header: response.Header, events: make(chan string, 1000)}

@@ -65,13 +65,7 @@ func startLoad(t *testing.T, g *gate.Gate) *load {
 }
 
 func (l *load) one(client *http.Client, g *gate.Gate) {
-	request, err := http.NewRequest(http.MethodPost, g.URL+"/v1/chat/completions", strings.NewReader(`{"model":"m","messages":[{"role":"user","content":"hello"}]}`))
-	if err != nil {
-		panic(err)
-	}
-	request.Header.Set("Authorization", "Bearer "+g.Key)
-	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
+	response, err := g.Send(context.Background(), client, "/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"hello"}]}`)
 	if err != nil {
 		text := err.Error()
 		l.failed.CompareAndSwap(nil, &text)

@@ -24,14 +24,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	gate.RemoveBinary()
-	aws.Stop()
-	if err := goleak.Find(goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop")); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	gate.Main(func() int {
+		defer aws.Stop()
+		return m.Run()
+	}, goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"))
 }
 
 const patience = 30 * time.Second

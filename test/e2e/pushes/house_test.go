@@ -154,17 +154,7 @@ func (h *house) client(t *testing.T, opened *atomic.Int64) *http.Client {
 
 // ask sends one request: GET without a body, POST with one.
 func (h *house) ask(client *http.Client, key, path, body string) (*http.Response, string, error) {
-	method := http.MethodGet
-	if body != "" {
-		method = http.MethodPost
-	}
-	request, err := http.NewRequest(method, h.URL+path, strings.NewReader(body))
-	if err != nil {
-		return nil, "", err
-	}
-	request.Header.Set("Authorization", "Bearer "+key)
-	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
+	response, err := h.Send(context.Background(), client, path, body, "Authorization", "Bearer "+key)
 	if err != nil {
 		return nil, "", err
 	}
@@ -300,13 +290,9 @@ func (h *house) stream(t *testing.T) (finish func()) {
 	t.Helper()
 	open := make(chan struct{})
 	h.long.Always(fake.Behavior{Content: words, Gate: open})
-	request, err := http.NewRequest(http.MethodPost, h.URL+chatPath, strings.NewReader(chat("long", `,"stream":true`)))
-	require.NoError(t, err)
-	request.Header.Set("Authorization", "Bearer "+h.Key)
-	request.Header.Set("Content-Type", "application/json")
 	client := h.client(t, nil)
 	client.Timeout = 0
-	response, err := client.Do(request)
+	response, err := h.Send(context.Background(), client, chatPath, chat("long", `,"stream":true`))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = response.Body.Close() })
 	require.Equal(t, http.StatusOK, response.StatusCode)

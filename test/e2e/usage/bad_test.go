@@ -134,14 +134,7 @@ func (h *house) modelNames(t *testing.T) {
 	defer client.CloseIdleConnections()
 	send := func(name string) {
 		body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"hello"}]}`, name)
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL+"/v1/chat/completions", strings.NewReader(body))
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		request.Header.Set("Authorization", "Bearer "+h.Key)
-		request.Header.Set("Content-Type", "application/json")
-		if response, err := client.Do(request); assert.NoError(t, err) {
+		if response, err := h.Send(t.Context(), client, "/v1/chat/completions", body); assert.NoError(t, err) {
 			_ = response.Body.Close()
 		}
 	}

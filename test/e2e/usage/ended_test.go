@@ -118,14 +118,7 @@ prices: {"good/late": {input: 1, output: 1}, "bad/failing": {input: 1, output: 1
 // stream sends a request for a stream and reads it to its end.
 func (h *house) stream(ctx context.Context, id, model string) error {
 	body := fmt.Sprintf(`{"model":%q,"stream":true,"messages":[{"role":"user","content":"one two three"}]}`, model)
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL+"/v1/chat/completions", strings.NewReader(body))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Authorization", "Bearer "+h.Key)
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("X-Request-ID", id)
-	response, err := gate.Client().Do(request)
+	response, err := h.Send(ctx, gate.Client(), "/v1/chat/completions", body, "X-Request-ID", id)
 	if err != nil {
 		return err
 	}

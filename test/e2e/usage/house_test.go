@@ -139,13 +139,8 @@ func (h *house) scrape(t *testing.T) string {
 func (h *house) ask(t *testing.T, id, model, more string) (*http.Response, []byte, error) {
 	t.Helper()
 	body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"one two three"}]%s}`, model, more)
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL+"/v1/chat/completions", strings.NewReader(body))
-	require.NoError(t, err)
-	request.Header.Set("Authorization", "Bearer "+h.Key)
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("Accept-Encoding", "identity") // net/http would unpack what it asked for
-	request.Header.Set("X-Request-ID", id)
-	response, err := gate.Client().Do(request)
+	response, err := h.Send(t.Context(), gate.Client(), "/v1/chat/completions", body,
+		"Accept-Encoding", "identity", "X-Request-ID", id) // net/http would unpack what it asked for
 	require.NoError(t, err)
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)

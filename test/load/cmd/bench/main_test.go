@@ -14,7 +14,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/postern-proxy/postern/envoy/envoytest"
 	"github.com/postern-proxy/postern/test/gate"
@@ -30,10 +29,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		gate.RemoveBinary()
-		os.Exit(code)
-	}))
+	gate.Main(m.Run)
 }
 
 // quick are settings for a run of a second or two.
