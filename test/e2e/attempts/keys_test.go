@@ -12,6 +12,7 @@ import (
 
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
+	"github.com/postern-proxy/postern/test/matrix"
 )
 
 // TestKeys: the weights share the requests out, and what one key is refused is tried
@@ -37,10 +38,10 @@ default_provider: strict
 	})
 	t.Run("by weight", func(t *testing.T) {
 		const n = 600
-		c := newCaller(t, g)
+		c := matrix.NewCaller(t, g)
 		counted := map[string]int{}
 		for range n {
-			response, text := c.post(t, "/v1/chat/completions", "x", `{"model":"open","messages":[]}`)
+			response, text := c.Post(t, "/v1/chat/completions", "x", `{"model":"open","messages":[]}`)
 			require.Equal(t, http.StatusOK, response.StatusCode, text)
 			require.Equal(t, []string{"open"}, response.Header["X-Postern-Provider"])
 			counted[open.Last().Values("Authorization")[0]]++

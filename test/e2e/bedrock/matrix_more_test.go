@@ -6,9 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,6 +15,7 @@ import (
 	fake "github.com/postern-proxy/postern/test/fake/bedrock"
 	"github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
+	"github.com/postern-proxy/postern/test/matrix"
 )
 
 // variants are the ways in which a client may send a request, beside the one of the
@@ -120,21 +119,12 @@ func startWider(t *testing.T) *wider {
 func TestAnAttemptIsLikeAFreshRequestHoweverItCame(t *testing.T) {
 	w := startWider(t)
 	clients := map[bool]*http.Client{false: protocolClient(t, false), true: protocolClient(t, true)}
-	var all sync.WaitGroup
-	waiting := make(chan struct{}, atOnce)
-	for _, c := range cells() {
-		waiting <- struct{}{}
-		all.Go(func() {
-			defer func() { <-waiting }()
-			t.Run(c.String(), func(t *testing.T) {
-				client := clients[variants[c.variant].http2]
-				got, fresh := w.ask(t, client, c, "both"), w.ask(t, client, c, "only")
-				assert.Equal(t, w.plainly(c, fresh), w.plainly(c, got))
-				w.nobodyElses(t, c, got)
-			})
-		})
-	}
-	all.Wait()
+	matrix.Each(t, cells(), func(t *testing.T, c cell) {
+		client := clients[variants[c.variant].http2]
+		got, fresh := w.ask(t, client, c, "both"), w.ask(t, client, c, "only")
+		assert.Equal(t, plainly(c, fresh), plainly(c, got))
+		w.nobodyElses(t, c, got)
+	})
 	w.first.bedrock.NoRefusals(t)
 	w.last.bedrock.NoRefusals(t)
 	w.secure.NoRefusals(t)
@@ -198,27 +188,15 @@ func (w *wider) ask(t *testing.T, client *http.Client, c cell, way string) opena
 }
 
 // plainly is all of a request but what must differ.
-func (w *wider) plainly(c cell, r openai.Request) string {
-	var lines []string
-	for _, line := range linesOf(r) {
-		value := line.Value
-		switch line.Name {
-		case "x-amz-date", "authorization":
-			value, _, _ = strings.Cut(value, "Signature=")
-			value = value[:min(len(value), len("20261123"))]
-		}
-		lines = append(lines, line.Name+": "+value)
-	}
-	slices.Sort(lines)
-	text := fmt.Sprintf("%s %s %s\n%s\n\n%s", r.Method, r.Target, r.Proto, strings.Join(lines, "\n"), r.Body)
-	return strings.ReplaceAll(text, "only-"+c.String(), "both-"+c.String())
+func plainly(c cell, r openai.Request) string {
+	return strings.ReplaceAll(matrix.Plainly(r, undated(matrix.Lines(r))), "only-"+c.String(), "both-"+c.String())
 }
 
 // nobodyElses: no other provider's credential, host or length, and nothing of the client's
 // that is forged.
 func (w *wider) nobodyElses(t *testing.T, c cell, r openai.Request) {
 	t.Helper()
-	for _, line := range linesOf(r) {
+	for _, line := range matrix.Lines(r) {
 		for _, word := range []string{"secret-of-first", "mine", "forged", w.gate.Key, w.first.openai.Address(), w.first.bedrock.Address(), w.first.region, "FIRST"} {
 			assert.NotContains(t, line.Value, word, line.Name)
 		}
