@@ -7,20 +7,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// maxChoices is the largest "n".
-const maxChoices = 8
-
 // chat answers POST /v1/chat/completions.
 func (m *Model) chat(w http.ResponseWriter, r *http.Request, body gjson.Result) error {
-	model, err := modelField(body)
-	if err != nil {
-		return err
-	}
-	how, err := readStreaming(body)
-	if err != nil {
-		return err
-	}
-	choices, err := intField(body, "n", maxChoices, 1)
+	how, err := readWish(body)
 	if err != nil {
 		return err
 	}
@@ -28,8 +17,8 @@ func (m *Model) chat(w http.ResponseWriter, r *http.Request, body gjson.Result) 
 	if err != nil {
 		return err
 	}
-	answer := chatAnswer{id: m.id("chatcmpl-"), created: m.now(), model: model, usage: usage{prompt: p.words}}
-	for i := range choices {
+	answer := chatAnswer{id: m.id("chatcmpl-"), created: m.now(), model: how.model, usage: usage{prompt: p.words}}
+	for i := range how.choices {
 		choice := chatChoice{reply: p.reply(suffix(i))}
 		if choice.tool != "" {
 			choice.callID = m.id("call_")

@@ -13,15 +13,7 @@ const maxInputs = 2048
 
 // completions answers POST /v1/completions.
 func (m *Model) completions(w http.ResponseWriter, r *http.Request, body gjson.Result) error {
-	model, err := modelField(body)
-	if err != nil {
-		return err
-	}
-	how, err := readStreaming(body)
-	if err != nil {
-		return err
-	}
-	choices, err := intField(body, "n", maxChoices, 1)
+	how, err := readWish(body)
 	if err != nil {
 		return err
 	}
@@ -33,12 +25,12 @@ func (m *Model) completions(w http.ResponseWriter, r *http.Request, body gjson.R
 	if err != nil {
 		return err
 	}
-	answer := completion{id: m.id("cmpl-"), created: m.now(), model: model}
+	answer := completion{id: m.id("cmpl-"), created: m.now(), model: how.model}
 	for _, text := range prompts {
 		p := prompt{limit: limit}
 		p.hear(fromUser, text)
 		answer.usage.prompt += p.words
-		for i := range choices {
+		for i := range how.choices {
 			choice := p.reply(suffix(i))
 			answer.usage.completion += len(choice.pieces)
 			answer.choices = append(answer.choices, choice)

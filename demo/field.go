@@ -6,6 +6,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
+// maxChoices is the largest "n".
+const maxChoices = 8
+
 // missing says that a field is absent or null, which the OpenAI form treats alike.
 func missing(value gjson.Result) bool { return !value.Exists() || value.Type == gjson.Null }
 
@@ -83,4 +86,26 @@ func readStreaming(body gjson.Result) (streaming, error) {
 	}
 	s.usage, err = boolField(body, "stream_options.include_usage")
 	return s, err
+}
+
+// wish is what requests to chat/completions and completions say alike: who is to answer,
+// how often, and in what form.
+type wish struct {
+	streaming
+
+	model   string
+	choices int // to each prompt
+}
+
+func readWish(body gjson.Result) (wish, error) {
+	var w wish
+	var err error
+	if w.model, err = modelField(body); err != nil {
+		return w, err
+	}
+	if w.streaming, err = readStreaming(body); err != nil {
+		return w, err
+	}
+	w.choices, err = intField(body, "n", maxChoices, 1)
+	return w, err
 }

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/postern-proxy/postern/test/fake/openai"
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
 // Behavior is how one request is answered. The zero value is the ordinary answer;
@@ -64,15 +64,15 @@ type Break struct {
 	Bytes  int
 }
 
-// Ending is a way not to finish an answer, the same as of package openai.
-type Ending = openai.Ending
+// Ending is a way not to finish an answer, the same as of package stage.
+type Ending = stage.Ending
 
 // The endings.
 const (
-	Finish = openai.Finish
-	Close  = openai.Close
-	Reset  = openai.Reset
-	Stall  = openai.Stall
+	Finish = stage.Finish
+	Close  = stage.Close
+	Reset  = stage.Reset
+	Stall  = stage.Stall
 )
 
 // Fail answers with an exception in place of an answer, plain or streamed.
@@ -95,7 +95,7 @@ func Throttled(after time.Duration) Behavior {
 // Status answers with a status and a body without a name, as something before the
 // service may.
 func Status(status int) Behavior {
-	return Behavior{Status: status, Body: encode(object{"message": http.StatusText(status)})}
+	return Behavior{Status: status, Body: stage.Encode(object{"message": http.StatusText(status)})}
 }
 
 // HTML is a 200 with a page, as a captive portal or a proxy gives.
@@ -107,9 +107,7 @@ func HTML() Behavior {
 }
 
 // Garbage sends bytes that are not HTTP.
-func Garbage() Behavior {
-	return Behavior{Raw: []byte("\x00\x01\x02 this is not the protocol you are looking for \xff\xfe\r\n\r\n")}
-}
+func Garbage() Behavior { return Behavior{Raw: stage.Nonsense} }
 
 // GarbageJSON is a 200 whose body is JSON broken off in the middle, with a
 // content-length that agrees with it.

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
 // reply is what a model says, before it is put into a body or into frames.
@@ -38,7 +40,7 @@ func compose(r *Request, b Behavior, m model) reply {
 		for i, name := range asked {
 			input := b.ToolInput
 			if input == "" {
-				input = string(encode(object{"tools": tools}))
+				input = string(stage.Encode(object{"tools": tools}))
 			}
 			said.calls = append(said.calls, call{id: callID(r, i), name: name, input: input})
 			spoken += input + " "
@@ -59,7 +61,7 @@ func compose(r *Request, b Behavior, m model) reply {
 	if b.StopReason != "" {
 		said.stop = b.StopReason
 	}
-	said.usage = count(tokens(promptText(r)), spoken, b, m)
+	said.usage = count(stage.Tokens(promptText(r)), spoken, b, m)
 	return said
 }
 
@@ -85,14 +87,14 @@ func (said *reply) cut(r *Request) {
 	}
 	said.text = said.text[:end]
 	if limit := r.JSON("inferenceConfig.maxTokens"); limit.Exists() && len(strings.Fields(said.text)) > int(limit.Int()) {
-		said.text, said.stop = firstWords(said.text, int(limit.Int())), "max_tokens"
+		said.text, said.stop = stage.FirstWords(said.text, int(limit.Int())), "max_tokens"
 	}
 }
 
 // count is the usage. What is read from a cache or written to it is not part of the
 // input, but of the total.
 func count(in int, spoken string, b Behavior, m model) object {
-	out := tokens(spoken)
+	out := stage.Tokens(spoken)
 	if b.Empty {
 		out = 0
 	}
@@ -122,7 +124,7 @@ func (said *reply) whole() answer {
 		}
 		content = append(content, object{"toolUse": object{"toolUseId": call.id, "name": call.name, "input": input}})
 	}
-	return whole(http.StatusOK, encode(object{
+	return whole(http.StatusOK, stage.Encode(object{
 		"output":     object{"message": object{"role": "assistant", "content": content}},
 		"stopReason": said.stop, "usage": said.usage, "metrics": object{"latencyMs": latency},
 	}))

@@ -2,13 +2,13 @@ package bedrock
 
 import (
 	"fmt"
-	"hash/fnv"
-	"math"
 	"net/http"
 	"slices"
 	"strconv"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
 // embed answers POST /model/{id}/invoke for Titan's embeddings, with a vector that
@@ -27,13 +27,13 @@ func embed(r *Request, m model) (answer, *Exception) {
 		}
 	}
 	text := r.JSON("inputText").String()
-	vector := vectorOf(text, dimensions)
-	body := object{"embedding": vector, "inputTextTokenCount": tokens(text)}
+	vector := stage.Vector(text, dimensions)
+	body := object{"embedding": vector, "inputTextTokenCount": stage.Tokens(text)}
 	if m.prefix == "amazon.titan-embed-text-v2" {
 		body["embeddingsByType"] = object{"float": vector}
 	}
-	a := whole(http.StatusOK, encode(body))
-	a.header.Set("X-Amzn-Bedrock-Input-Token-Count", strconv.Itoa(tokens(text)))
+	a := whole(http.StatusOK, stage.Encode(body))
+	a.header.Set("X-Amzn-Bedrock-Input-Token-Count", strconv.Itoa(stage.Tokens(text)))
 	a.header.Set("X-Amzn-Bedrock-Invocation-Latency", strconv.Itoa(latency))
 	return a, nil
 }
@@ -80,22 +80,4 @@ func embeddable(r *Request, m model) *Exception { //nolint:cyclop // one rule a 
 		}
 	}
 	return nil
-}
-
-// vectorOf is a unit vector made from a hash of the text, the same as that of package
-// openai.
-func vectorOf(text string, dimensions int) []float32 {
-	vector := make([]float32, dimensions)
-	length := 0.0
-	for i := range vector {
-		hash := fnv.New32a()
-		_, _ = fmt.Fprintf(hash, "%d:%s", i, text)
-		value := float64(hash.Sum32())/math.MaxUint32*2 - 1
-		vector[i] = float32(value)
-		length += value * value
-	}
-	for i := range vector {
-		vector[i] /= float32(math.Sqrt(length))
-	}
-	return vector
 }

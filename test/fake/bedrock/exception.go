@@ -1,12 +1,12 @@
 package bedrock
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"strings"
+
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
 // Exception is an error as the service says it: a status, its name in a header, and
@@ -51,7 +51,7 @@ func (e Exception) With(format string, values ...any) *Exception {
 func (e Exception) body() []byte {
 	fields := object{"message": e.Message}
 	maps.Copy(fields, e.More)
-	return encode(fields)
+	return stage.Encode(fields)
 }
 
 // answer is the exception in place of an answer. The service's own have a name space
@@ -75,13 +75,4 @@ func (e Exception) member() string {
 	return strings.ToLower(e.Name[:1]) + e.Name[1:]
 }
 
-type object = map[string]any
-
-// encode gives JSON as services do: without Go's escapes for HTML.
-func encode(v any) []byte {
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(v) // maps of plain values always encode
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
-}
+type object = stage.Object

@@ -1,72 +1,67 @@
 package bedrock
 
 import (
-	"io"
-	"net/http"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
-// outcome is how one request ended.
-type outcome int
-
-const (
-	answered outcome = iota
-	broken           // by a Behavior
-	aborted          // by the client
-	stopped          // by Close
-)
-
-// ServeHTTP answers one request. It is exported because net/http calls it; tests
-// go through URL.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.enter() {
-		panic(http.ErrAbortHandler) // closing: net/http ends the connection without a word
-	}
-	defer s.handlers.Done()
-	how := s.attend(w, r)
-	s.record.end(how)
-	if how != answered {
-		panic(http.ErrAbortHandler)
-	}
-}
-
-// enter counts a handler in, unless the server is closing.
-func (s *Server) enter() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.shutting {
-		return false
-	}
-	s.handlers.Add(1)
-	return true
-}
-
-func (s *Server) attend(w http.ResponseWriter, r *http.Request) outcome {
-	seen := s.observe(r)
-	behavior, final := s.script.early()
+// attend answers one request.
+func (s *Server) attend(v *stage.Visit[Request]) stage.Outcome {
+	behavior, final := s.script.Take()
 	if !behavior.IgnoreBody {
-		body, err := io.ReadAll(r.Body)
-		seen.digest(body)
-		seen.BodyError = err
+		v.Read(0)
 	}
+	seen := Request{Request: v.Seen}
+	seen.Model, seen.Operation = place(seen.Target)
 	if seen.BodyError != nil {
-		s.record.keep(seen)
-		return s.blame()
+		v.Keep(seen)
+		return v.Blame()
 	}
 	if !final {
-		behavior = s.script.late(seen, behavior)
+		behavior = s.late(seen, behavior)
 	}
 	answer := s.answer(&seen, behavior)
-	s.record.keep(seen)
-	p := performance{server: s, w: w, r: r, behavior: behavior, answer: answer}
-	return p.run()
+	v.Keep(seen)
+	return v.Perform(answer.as(behavior))
 }
 
-// blame says who ended a request that was not answered.
-func (s *Server) blame() outcome {
-	select {
-	case <-s.done:
-		return stopped
-	default:
-		return aborted
+// as is the answer as a behaviour wants it sent.
+func (a answer) as(b Behavior) stage.Performance {
+	p := stage.Performance{
+		Status: a.status, Header: a.header, Pieces: a.pieces(b.Together), Stream: a.stream(),
+		Raw: b.Raw, FirstByteDelay: b.FirstByteDelay, Gate: b.Gate, ByteByByte: b.ByteByByte, How: b.Break.How,
 	}
+	p.Pause = func(i int) time.Duration {
+		if i == a.metadata {
+			return b.EventDelay + b.MetadataDelay
+		}
+		return b.EventDelay
+	}
+	if !p.Stream {
+		p.Header.Set("Content-Length", strconv.Itoa(len(a.body)))
+	}
+	maps.Copy(p.Header, b.Header)
+	if p.How != Finish {
+		p.Pieces, p.After = b.Break.cut(p.Pieces)
+	}
+	return p
+}
+
+// cut gives the pieces up to the break, the last one as far as it goes, and how many
+// there are before it.
+func (b Break) cut(pieces [][]byte) (kept [][]byte, after int) {
+	switch {
+	case b.Early:
+		return nil, stage.BeforeHead
+	case b.Bytes == 0:
+		return pieces, b.Frames
+	case b.Frames >= len(pieces):
+		return pieces, len(pieces) + 1 // it ends before it could be broken off
+	}
+	piece := pieces[b.Frames]
+	return append(slices.Clone(pieces[:b.Frames]), piece[:min(b.Bytes, len(piece))]), b.Frames + 1
 }

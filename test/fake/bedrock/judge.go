@@ -3,16 +3,15 @@ package bedrock
 import (
 	"net/http"
 
-	"github.com/postern-proxy/postern/test/fake/openai"
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
 // Judge says why an honest service does not take a call, as Request.Refusal has it:
 // "Name: message", empty if it does. It is what a server without signatures would say,
 // without a server, so that a fuzz target can ask it.
 func Judge(path string, body []byte) string {
-	r := &Request{Request: openai.Request{Method: http.MethodPost, Target: path}}
+	r := &Request{Request: stage.Request{Method: http.MethodPost, Target: path, Body: body}}
 	r.Model, r.Operation = place(path)
-	r.digest(body)
 	if _, fault := (&Server{}).ordinary(r, Behavior{}); fault != nil {
 		return fault.Name + ": " + fault.Message
 	}

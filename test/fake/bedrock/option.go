@@ -1,17 +1,15 @@
 package bedrock
 
 import (
-	"github.com/postern-proxy/postern/test/fake/openai"
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
 // Option changes how a server is made.
 type Option func(*settings)
 
 type settings struct {
-	tls         bool
-	authority   *openai.Authority
-	hosts       []string
-	noHTTP2     bool
+	stage.Opening
+
 	region      string
 	host        string
 	unsigned    bool
@@ -22,12 +20,12 @@ type settings struct {
 // WithTLS serves TLS, HTTP/1.1 and HTTP/2, with a certificate for the given host
 // names and addresses, beside localhost, 127.0.0.1 and ::1. The authority may be
 // shared by several servers; nil makes one.
-func WithTLS(authority *openai.Authority, hosts ...string) Option {
-	return func(s *settings) { s.tls, s.authority, s.hosts = true, authority, hosts }
+func WithTLS(authority *stage.Authority, hosts ...string) Option {
+	return func(s *settings) { s.TLS, s.Authority, s.Hosts = true, authority, hosts }
 }
 
 // WithoutHTTP2 offers only HTTP/1.1 to TLS clients.
-func WithoutHTTP2() Option { return func(s *settings) { s.noHTTP2 = true } }
+func WithoutHTTP2() Option { return func(s *settings) { s.NoHTTP2 = true } }
 
 // WithRegion is the region signatures must be made for. Default: Region.
 func WithRegion(region string) Option { return func(s *settings) { s.region = region } }

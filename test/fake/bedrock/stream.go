@@ -8,6 +8,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 	api "github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream/eventstreamapi"
+
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
 // Frame is one event of a stream, in the form of application/vnd.amazon.eventstream.
@@ -55,7 +57,7 @@ func (said *reply) frames(b Behavior) answer {
 			a.metadata = len(a.frames)
 		}
 		e.data["p"] = "abcdefghijk" // padding, which the service adds against guesses by length
-		a.frames = append(a.frames, Frame(e.kind, encode(e.data)))
+		a.frames = append(a.frames, Frame(e.kind, stage.Encode(e.data)))
 	}
 	if b.Frames != nil {
 		a.frames, a.metadata = slices.Clone(b.Frames), 0

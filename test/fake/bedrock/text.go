@@ -4,67 +4,17 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
-// What is said, counted and cut here is said, counted and cut as in package
-// test/fake/openai, so that one assertion fits both; a test compares them.
-
 // words is what the model says to a prompt.
-func words(b Behavior, prompt string) string {
-	said := b.Content
-	if said == "" {
-		said = "You said: " + firstRunes(prompt, 200)
-	}
-	if b.Size > 0 {
-		said = strings.Repeat(said+" ", b.Size/(len(said)+1)+1)[:b.Size]
-		said = strings.ToValidUTF8(said, "?")
-	}
-	return said
-}
+func words(b Behavior, prompt string) string { return stage.Words(b.Content, b.Size, prompt) }
 
-func firstRunes(s string, n int) string {
-	for i := range s {
-		if n == 0 {
-			return s[:i]
-		}
-		n--
-	}
-	return s
-}
-
-// pieces cuts what is said for a stream; together they are what was said.
-func pieces(b Behavior, said string) []string {
-	split := strings.SplitAfter(said, " ")
-	if b.Pieces <= 0 || b.Pieces >= len(split) {
-		return split
-	}
-	cut := make([]string, b.Pieces)
-	for i := range cut {
-		cut[i] = strings.Join(split[i*len(split)/b.Pieces:(i+1)*len(split)/b.Pieces], "")
-	}
-	return cut
-}
-
-func tokens(text string) int { return max(1, len(strings.Fields(text))) }
-
-// firstWords is the beginning of a text that counts n tokens.
-func firstWords(text string, n int) string {
-	count, inside := 0, false
-	for i, c := range text {
-		space := unicode.IsSpace(c)
-		if !space && !inside {
-			if count == n {
-				return strings.TrimRightFunc(text[:i], unicode.IsSpace)
-			}
-			count++
-		}
-		inside = !space
-	}
-	return text
-}
+// pieces cuts what is said for a stream.
+func pieces(b Behavior, said string) []string { return stage.Pieces(said, b.Pieces) }
 
 // promptText joins all texts, for counting: the system's, the messages', and those of
 // tools' results.

@@ -1,15 +1,14 @@
 package openai
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
-	"unicode"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
 // answer is what a request gets before a performance sends it: either a body or
@@ -21,7 +20,7 @@ type answer struct {
 	events [][]byte // each with its blank line
 }
 
-type object = map[string]any
+type object = stage.Object
 
 // answer finds the ordinary answer and lays the behaviour's status and body over it.
 func (s *Server) answer(r Request, b Behavior) answer {
@@ -71,10 +70,10 @@ func whole(status int, body []byte) answer {
 	return answer{status: status, header: http.Header{"Content-Type": {"application/json"}}, body: body}
 }
 
-func ok(body object) answer { return whole(http.StatusOK, encode(body)) }
+func ok(body object) answer { return whole(http.StatusOK, stage.Encode(body)) }
 
 func refusal(status int, code, message string) answer {
-	return whole(status, encode(object{"error": object{
+	return whole(status, stage.Encode(object{"error": object{
 		"message": message, "type": "invalid_request_error", "param": nil, "code": code,
 	}}))
 }
@@ -84,7 +83,7 @@ func stream(events ...[]byte) answer {
 	return answer{status: http.StatusOK, header: header, events: events}
 }
 
-func event(data object) []byte { return fmt.Appendf(nil, "data: %s\n\n", encode(data)) }
+func event(data object) []byte { return fmt.Appendf(nil, "data: %s\n\n", stage.Encode(data)) }
 
 var endOfStream = []byte("data: [DONE]\n\n")
 
@@ -98,27 +97,11 @@ func echo(r Request) answer {
 	})
 }
 
-// encode gives JSON as providers do: without Go's escapes for HTML.
-func encode(v any) []byte {
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(v) // maps of plain values always encode
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
-}
-
 // words is what the model says to a prompt.
-func words(b Behavior, prompt string) string {
-	said := b.Content
-	if said == "" {
-		said = "You said: " + firstRunes(prompt, 200)
-	}
-	if b.Size > 0 {
-		said = strings.Repeat(said+" ", b.Size/(len(said)+1)+1)[:b.Size]
-		said = strings.ToValidUTF8(said, "?")
-	}
-	return said
-}
+func words(b Behavior, prompt string) string { return stage.Words(b.Content, b.Size, prompt) }
+
+// pieces cuts what is said for a stream.
+func pieces(b Behavior, said string) []string { return stage.Pieces(said, b.Pieces) }
 
 // cut ends what is said where the request wants it to end, and says why it ends; limits
 // are the fields that may say how many tokens there may be.
@@ -131,26 +114,10 @@ func cut(r Request, said string, limits ...string) (text, reason string) {
 	}
 	for _, name := range limits {
 		if limit := r.JSON(name); limit.Exists() && limit.Int() > 0 && len(strings.Fields(text)) > int(limit.Int()) {
-			return firstWords(text, int(limit.Int())), "length"
+			return stage.FirstWords(text, int(limit.Int())), "length"
 		}
 	}
 	return text, "stop"
-}
-
-// firstWords is the beginning of a text that counts n tokens.
-func firstWords(text string, n int) string {
-	count, inside := 0, false
-	for i, c := range text {
-		space := unicode.IsSpace(c)
-		if !space && !inside {
-			if count == n {
-				return strings.TrimRightFunc(text[:i], unicode.IsSpace)
-			}
-			count++
-		}
-		inside = !space
-	}
-	return text
 }
 
 // seen says what images the user showed as data: " (saw png of 70 bytes)". Of what it is
@@ -172,33 +139,8 @@ func seen(b Behavior, content gjson.Result) string {
 	return said.String()
 }
 
-func firstRunes(s string, n int) string {
-	for i := range s {
-		if n == 0 {
-			return s[:i]
-		}
-		n--
-	}
-	return s
-}
-
-// pieces cuts what is said for a stream; together they are what was said.
-func pieces(b Behavior, said string) []string {
-	split := strings.SplitAfter(said, " ")
-	if b.Pieces <= 0 || b.Pieces >= len(split) {
-		return split
-	}
-	cut := make([]string, b.Pieces)
-	for i := range cut {
-		cut[i] = strings.Join(split[i*len(split)/b.Pieces:(i+1)*len(split)/b.Pieces], "")
-	}
-	return cut
-}
-
-func tokens(text string) int { return max(1, len(strings.Fields(text))) }
-
 func usage(prompt, said string) object {
-	in, out := tokens(prompt), tokens(said)
+	in, out := stage.Tokens(prompt), stage.Tokens(said)
 	return object{
 		"prompt_tokens": in, "completion_tokens": out, "total_tokens": in + out,
 		"prompt_tokens_details":     object{"cached_tokens": 0, "audio_tokens": 0},

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
 // Behavior is how one request is answered. The zero value is the ordinary answer;
@@ -47,14 +49,14 @@ type Break struct {
 }
 
 // Ending is a way not to finish an answer.
-type Ending int
+type Ending = stage.Ending
 
 // The endings.
 const (
-	Finish Ending = iota // no break at all
-	Close                // close the connection (HTTP/2: reset the stream)
-	Reset                // reset the connection; with HTTP/2 that may overtake what was written before
-	Stall                // say no more, until the client goes away or the server is closed
+	Finish = stage.Finish // no break at all
+	Close  = stage.Close  // close the connection (HTTP/2: reset the stream)
+	Reset  = stage.Reset  // reset the connection; with HTTP/2 that may overtake what was written before
+	Stall  = stage.Stall  // say no more, until the client goes away or the server is closed
 )
 
 // Status answers with a status and an error body in OpenAI's form.
@@ -68,7 +70,7 @@ func Status(status int) Behavior {
 	case status >= 500:
 		kind = "server_error"
 	}
-	body := encode(object{"error": object{
+	body := stage.Encode(object{"error": object{
 		"message": fmt.Sprintf("The fake provider was told to answer %d.", status), "type": kind, "param": nil, "code": code,
 	}})
 	return Behavior{Status: status, Body: body}
@@ -88,7 +90,7 @@ func Redirect(to string) Behavior {
 }
 
 // Garbage sends bytes that are not HTTP.
-func Garbage() Behavior { return Behavior{Raw: babble} }
+func Garbage() Behavior { return Behavior{Raw: stage.Nonsense} }
 
 // GarbageJSON is a 200 whose body is JSON broken off in the middle, with a
 // content-length that agrees with it.

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
 // chat answers POST /v1/chat/completions: with a call of a tool if one was asked
@@ -39,7 +41,7 @@ func arguments(b Behavior, tools []string) string {
 	if b.ToolInput != "" {
 		return b.ToolInput
 	}
-	return string(encode(object{"tools": tools}))
+	return string(stage.Encode(object{"tools": tools}))
 }
 
 // toolCalls are the calls of the tools named, and what they say together, for counting.

@@ -1,102 +1,76 @@
 package openai
 
 import (
-	"errors"
-	"io"
-	"net/http"
+	"maps"
+	"slices"
+	"strconv"
 	"time"
+
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
-// outcome is how one request ended.
-type outcome int
-
-const (
-	answered outcome = iota
-	broken           // by a Behavior
-	aborted          // by the client
-	stopped          // by Close
-)
-
-// ServeHTTP answers one request. It is exported because net/http calls it; tests
-// go through URL.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.enter() {
-		panic(http.ErrAbortHandler) // closing: net/http ends the connection without a word
-	}
-	defer s.handlers.Done()
-	how := s.serve(w, r)
-	s.record.end(how)
-	if how != answered {
-		panic(http.ErrAbortHandler)
-	}
-}
-
-// enter counts a handler in, unless the server is closing.
-func (s *Server) enter() bool {
-	s.door.mu.Lock()
-	defer s.door.mu.Unlock()
-	if s.door.shutting {
-		return false
-	}
-	s.handlers.Add(1)
-	return true
-}
-
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) outcome {
-	seen := s.observe(r)
-	behavior, final := s.script.early(r)
-	var body []byte
+// attend answers one request.
+func (s *Server) attend(v *stage.Visit[Request]) stage.Outcome {
+	behavior, final := s.early(v.HTTP)
 	if !behavior.IgnoreBody {
-		body, seen.BodyError = s.readBody(r, behavior.ReadPause)
+		v.Read(behavior.ReadPause)
 	}
-	full := seen.digest(body, 0)
-	s.record.keep(seen.digest(body, s.keep))
-	if seen.BodyError != nil {
-		return s.blame()
+	v.Keep(beginning(v.Seen, s.keep))
+	if v.Seen.BodyError != nil {
+		return v.Blame()
 	}
 	if !final {
-		behavior = s.script.late(full, behavior)
+		behavior = s.late(v.Seen, behavior)
 	}
-	p := performance{server: s, w: w, r: r, behavior: behavior, answer: s.answer(full, behavior)}
+	answer := s.answer(v.Seen, behavior)
 	if s.told != nil {
-		s.told(full, p.answer.said())
+		s.told(v.Seen, answer.said())
 	}
-	return p.run()
+	return v.Perform(answer.as(behavior))
 }
 
-// blame says who ended a request that was not answered.
-func (s *Server) blame() outcome {
-	select {
-	case <-s.done:
-		return stopped
-	default:
-		return aborted
+// as is the answer as a behaviour wants it sent.
+func (a answer) as(b Behavior) stage.Performance {
+	p := stage.Performance{
+		Status: a.status, Header: a.header, Pieces: a.events, Stream: a.events != nil,
+		Raw: b.Raw, FirstByteDelay: b.FirstByteDelay, Pause: func(int) time.Duration { return b.EventDelay }, Gate: b.Gate,
+		ByteByByte: b.ByteByByte, Trickle: b.ByteByByte, How: b.Break.How,
 	}
+	if !p.Stream {
+		p.Pieces = [][]byte{a.body}
+	}
+	switch {
+	case b.CloseDelimited:
+		p.Header.Set("Connection", "close")
+		p.Header.Set("Transfer-Encoding", "identity") // net/http's word for "no chunks"; it is not sent
+	case !p.Stream:
+		p.Header.Set("Content-Length", strconv.Itoa(len(a.body)))
+	}
+	maps.Copy(p.Header, b.Header)
+	if p.How != Finish {
+		p.Pieces, p.After = b.Break.cut(p.Pieces)
+	}
+	return p
 }
 
-// readBody reads all of the body, with a pause before each piece if one is wanted.
-// It gives what it got even if that was not all.
-func (s *Server) readBody(r *http.Request, pause time.Duration) ([]byte, error) {
-	if pause == 0 {
-		return io.ReadAll(r.Body)
+// cut gives the pieces up to the break, the last one as far as it goes, and how many
+// there are before it.
+func (b Break) cut(pieces [][]byte) (kept [][]byte, after int) {
+	switch {
+	case b.Early:
+		return nil, stage.BeforeHead
+	case b.Events == 0 && b.Bytes == 0:
+		return nil, 0
 	}
-	var body []byte
-	piece := make([]byte, 16<<10)
-	for {
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-s.done:
-			timer.Stop()
-			return body, http.ErrServerClosed
+	sent := 0
+	for i, piece := range pieces {
+		if b.Bytes > 0 && sent+len(piece) >= b.Bytes {
+			return append(slices.Clone(pieces[:i]), piece[:b.Bytes-sent]), i + 1
 		}
-		n, err := io.ReadFull(r.Body, piece)
-		body = append(body, piece[:n]...)
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF) && int64(len(body)) == r.ContentLength:
-			return body, nil
-		case err != nil:
-			return body, err
+		if b.Events == i+1 {
+			return pieces[:i+1], i + 1
 		}
+		sent += len(piece)
 	}
+	return pieces, len(pieces) + 1 // it ends before it could be broken off
 }

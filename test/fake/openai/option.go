@@ -1,33 +1,40 @@
 package openai
 
-import "net"
+import (
+	"net"
+
+	"github.com/postern-proxy/postern/test/fake/stage"
+)
 
 // Option changes how a server is made.
 type Option func(*settings)
 
 type settings struct {
-	listener  net.Listener
-	tls       bool
-	authority *Authority
-	hosts     []string
-	noHTTP2   bool
-	key       string
-	keep      int
-	witness   func(Request, Said)
+	stage.Opening
+
+	key     string
+	keep    int
+	witness func(Request, Said)
 }
 
+// Authority is a certificate authority for tests.
+type Authority = stage.Authority
+
+// NewAuthority makes an authority with a new key.
+func NewAuthority() (*Authority, error) { return stage.NewAuthority() }
+
 // WithListener serves on l, which the server then owns.
-func WithListener(l net.Listener) Option { return func(s *settings) { s.listener = l } }
+func WithListener(l net.Listener) Option { return func(s *settings) { s.Listener = l } }
 
 // WithTLS serves TLS, HTTP/1.1 and HTTP/2, with a certificate for the given host
 // names and addresses, beside localhost, 127.0.0.1 and ::1. The authority may be
 // shared by several servers; nil makes one.
 func WithTLS(authority *Authority, hosts ...string) Option {
-	return func(s *settings) { s.tls, s.authority, s.hosts = true, authority, hosts }
+	return func(s *settings) { s.TLS, s.Authority, s.Hosts = true, authority, hosts }
 }
 
 // WithoutHTTP2 offers only HTTP/1.1 to TLS clients.
-func WithoutHTTP2() Option { return func(s *settings) { s.noHTTP2 = true } }
+func WithoutHTTP2() Option { return func(s *settings) { s.NoHTTP2 = true } }
 
 // WithKey answers 401 to requests that do not carry this bearer token. Without it,
 // any credential or none will do.

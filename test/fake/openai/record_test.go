@@ -18,7 +18,10 @@ func TestRecordsWhatArrived(t *testing.T) {
 	server := fake.Start(t)
 	c := speak(t, server, rawPost(chatBody("")))
 	reader := bufio.NewReader(c)
-	lines := []fake.HeaderLine{{"host", "fake"}, {"CONTENT-length", strconv.Itoa(len(chatBody("")))}, {"x-One", "1"}, {"X-one", "2"}}
+	lines := []fake.HeaderLine{
+		{Name: "host", Value: "fake"}, {Name: "CONTENT-length", Value: strconv.Itoa(len(chatBody("")))},
+		{Name: "x-One", Value: "1"}, {Name: "X-one", Value: "2"},
+	}
 
 	for number := 1; number <= 3; number++ { // on one connection: the ear must find each head
 		response, err := http.ReadResponse(reader, nil)

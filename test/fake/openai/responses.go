@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
 // responses answers POST /v1/responses, whole or as its sequence of typed events.
@@ -29,7 +31,7 @@ func responses(r Request, b Behavior) answer {
 		done["incomplete_details"] = object{"reason": "max_output_tokens"}
 	}
 	done["usage"] = object{
-		"input_tokens": tokens(prompt), "output_tokens": tokens(said), "total_tokens": tokens(prompt) + tokens(said),
+		"input_tokens": stage.Tokens(prompt), "output_tokens": stage.Tokens(said), "total_tokens": stage.Tokens(prompt) + stage.Tokens(said),
 		"input_tokens_details": object{"cached_tokens": 0}, "output_tokens_details": object{"reasoning_tokens": 0},
 	}
 	if !r.JSON("stream").Bool() {
@@ -57,7 +59,7 @@ func responseStream(r Request, b Behavior, item object, said string, done object
 	var events [][]byte
 	emit := func(kind string, fields object) {
 		fields["type"], fields["sequence_number"] = kind, len(events)
-		events = append(events, fmt.Appendf(nil, "event: %s\ndata: %s\n\n", kind, encode(fields)))
+		events = append(events, fmt.Appendf(nil, "event: %s\ndata: %s\n\n", kind, stage.Encode(fields)))
 	}
 	inProgress := responseObject(r, "in_progress", []any{})
 	emit("response.created", object{"response": inProgress})

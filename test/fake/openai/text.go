@@ -5,14 +5,14 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
-	"hash/fnv"
 	"io"
-	"math"
 	"mime"
 	"mime/multipart"
 	"net/http"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
 // completion answers POST /v1/completions.
@@ -54,13 +54,13 @@ func embeddings(r Request, _ Behavior) answer {
 	var data []any
 	count := 0
 	for i, input := range inputs(r.JSON("input")) {
-		vector := vectorOf(input, dimensions)
+		vector := stage.Vector(input, dimensions)
 		item := object{"object": "embedding", "index": i, "embedding": vector}
 		if r.JSON("encoding_format").String() == "base64" {
 			item["embedding"] = packed(vector)
 		}
 		data = append(data, item)
-		count += tokens(input)
+		count += stage.Tokens(input)
 	}
 	return ok(object{
 		"object": "list", "model": r.JSON("model").String(), "data": data,
@@ -80,23 +80,6 @@ func inputs(input gjson.Result) []string {
 		texts[i] = one.String()
 	}
 	return texts
-}
-
-// vectorOf is a unit vector made from a hash of the text.
-func vectorOf(text string, dimensions int) []float32 {
-	vector := make([]float32, dimensions)
-	length := 0.0
-	for i := range vector {
-		hash := fnv.New32a()
-		_, _ = fmt.Fprintf(hash, "%d:%s", i, text)
-		value := float64(hash.Sum32())/math.MaxUint32*2 - 1
-		vector[i] = float32(value)
-		length += value * value
-	}
-	for i := range vector {
-		vector[i] /= float32(math.Sqrt(length))
-	}
-	return vector
 }
 
 func packed(vector []float32) string {

@@ -1,31 +1,14 @@
-package openai
+package stage
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"syscall"
 	"time"
 )
-
-// Greeting is what happens to a connection before a byte of it is read.
-type Greeting int
-
-// The greetings.
-const (
-	Welcome   Greeting = iota // serve it
-	HangUp                    // close it (FIN)
-	SlamDoor                  // reset it (RST)
-	Babble                    // send bytes that are not HTTP, then close it
-	SayNought                 // leave it open, read nothing, answer nothing
-)
-
-const handshakeLimit = 10 * time.Second
-
-// babble is what a broken peer might send: not HTTP, not TLS.
-var babble = []byte("\x00\x01\x02 this is not the protocol you are looking for \xff\xfe\r\n\r\n")
 
 // door is the listener's side: it accepts, greets, shakes hands, and hands what is
 // left to the HTTP server, for which it is the listener.
@@ -45,18 +28,18 @@ type door struct {
 	shutting bool
 }
 
-func openDoor(wanted settings) (*door, error) {
+func openDoor(wanted Opening) (*door, error) {
 	d := &door{ready: make(chan net.Conn), done: make(chan struct{}), wires: map[*wire]struct{}{}}
-	if wanted.tls {
+	if wanted.TLS {
 		if err := d.certify(wanted); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("make a certificate: %w", err)
 		}
 	}
-	d.listener = wanted.listener
+	d.listener = wanted.Listener
 	if d.listener == nil {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("listen: %w", err)
 		}
 		d.listener = listener
 	}
@@ -66,19 +49,19 @@ func openDoor(wanted settings) (*door, error) {
 	return d, nil
 }
 
-func (d *door) certify(wanted settings) (err error) {
-	d.authority = wanted.authority
+func (d *door) certify(wanted Opening) (err error) {
+	d.authority = wanted.Authority
 	if d.authority == nil {
 		if d.authority, err = NewAuthority(); err != nil {
 			return err
 		}
 	}
-	certificate, err := d.authority.Issue(append([]string{"localhost", "127.0.0.1", "::1"}, wanted.hosts...)...)
+	certificate, err := d.authority.Issue(append([]string{"localhost", "127.0.0.1", "::1"}, wanted.Hosts...)...)
 	if err != nil {
 		return err
 	}
 	d.tls = &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12}
-	if wanted.noHTTP2 {
+	if wanted.NoHTTP2 {
 		d.tls.NextProtos = []string{"http/1.1"}
 	}
 	return nil
@@ -104,49 +87,6 @@ func (d *door) accept(listener net.Listener) {
 			_ = w.Close()
 		}
 	}
-}
-
-// receive greets one connection. Errors end the connection and nothing else.
-func (d *door) receive(w *wire, greeting Greeting) {
-	switch greeting {
-	case HangUp:
-		_ = w.Close()
-	case SlamDoor:
-		w.reset()
-	case Babble:
-		_, _ = w.Write(babble)
-		_ = w.Close()
-	case SayNought: // shut and drop close it
-	case Welcome:
-		c, err := d.shakeHands(w)
-		if err != nil {
-			_ = w.Close()
-			return
-		}
-		select {
-		case d.ready <- c:
-		case <-d.done:
-			_ = w.Close()
-		}
-	}
-}
-
-// shakeHands gives the connection the HTTP server reads: a *tls.Conn for HTTP/2,
-// because net/http asks for that type, and one that listens to heads otherwise.
-func (d *door) shakeHands(w *wire) (net.Conn, error) {
-	if d.tls == nil {
-		return &ear{Conn: w, wire: w}, nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeLimit)
-	defer cancel()
-	c := tls.Server(w, d.tls)
-	if err := c.HandshakeContext(ctx); err != nil {
-		return nil, err
-	}
-	if c.ConnectionState().NegotiatedProtocol == "h2" {
-		return c, nil
-	}
-	return &ear{Conn: c, wire: w}, nil
 }
 
 // Accept, Close and Addr make the door a net.Listener for the HTTP server. Close
@@ -195,7 +135,7 @@ func (d *door) resume() error {
 			return nil
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
-			return err
+			return fmt.Errorf("listen again: %w", err)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
