@@ -42,9 +42,10 @@ func NewRecent(s RecentSettings) *Recent {
 	return r
 }
 
-// Consume remembers one request. Requests without a key are nobody's to see.
+// Consume remembers one request. Requests without a key are nobody's to see, and who looks
+// at this, or at the list of models, uses nothing by it.
 func (s *Recent) Consume(r *Request) {
-	if r.Key == "" {
+	if r.Key == "" || r.looked() {
 		return
 	}
 	s.sums.add(r)

@@ -87,6 +87,7 @@ func TestSumsOfAKey(t *testing.T) {
 	s.Consume(finished(t, requestEntry(t, "b", noUsage)))
 	s.Consume(finished(t, requestEntry(t, "c", at("provider/nobody"))))
 	s.Consume(finished(t, requestEntry(t, "d", refusedAtTheDoor(429, "local_rate_limited"))))
+	s.Consume(&Request{ID: "e", Key: "k1", Endpoint: Other, Status: 200, Blame: Nobody}) // this very question
 	status, body := ask(t, s, "GET", "/v1/usage", "k1")
 	require.Equal(t, 200, status)
 	assert.Equal(t, map[string]any{

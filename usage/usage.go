@@ -152,3 +152,8 @@ const (
 
 // Metered says that the endpoint is charged by tokens.
 func (e Endpoint) Metered() bool { return e != Other }
+
+// looked says that the gate itself was asked, and answered.
+func (r *Request) looked() bool {
+	return !r.Endpoint.Metered() && r.Provider == "" && r.Blame == Nobody
+}
