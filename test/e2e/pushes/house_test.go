@@ -98,7 +98,7 @@ providers:
 models:
   main: {route: [[{provider: %s, weight: %d}, {provider: second, weight: %d}]], timeouts: {total: %s}}
   kind: {route: [[{provider: %s}]], system: Be kind.}
-  long: {route: [[{provider: long-%s}]]}
+  long: {route: [[{provider: long-%s}]], timeouts: {idle: 1h, total: 1h}} # it is silent until the end
   moving: {route: [[{provider: moving}]]}
 tiers:
   metered: {requests: 500/d}
