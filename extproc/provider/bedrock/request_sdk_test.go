@@ -87,7 +87,10 @@ func sendBySDK(t *testing.T, client *sdk.Client, call bedrock.Call) error {
 		if err != nil {
 			return err
 		}
-		return out.GetStream().Close()
+		stream := out.GetStream()
+		for range stream.Events() { // a client's next stream uses what this one's reader still reads
+		}
+		return stream.Close()
 	case *sdk.InvokeModelInput:
 		_, err = client.InvokeModel(t.Context(), in)
 		return err

@@ -193,10 +193,12 @@ func sameAsAWS(t *testing.T, all []byte) {
 		if err == nil && frame != nil {
 			ours, err = reader.read(frame)
 		}
+		before := rest.Len()
 		message, failure := theirs.Decode(rest, nil)
 		if err != nil || frame == nil {
 			require.Error(t, failure, "ours is %v", err)
-			require.Equal(t, err == nil && !s.unfinished(), failure == io.EOF) //nolint:errorlint // at a clean end it is bare
+			// Its EOF is bare at a clean end, and also where a cut lies between two lengths.
+			require.Equal(t, err == nil && !s.unfinished(), failure == io.EOF && before == 0) //nolint:errorlint // see above
 			return
 		}
 		require.NoError(t, failure)
