@@ -1,5 +1,5 @@
-// Package authority is a certificate authority for tests: it issues certificates
-// for both ends of mutual TLS and writes them as the PEM files that people have.
+// Package authority is a certificate authority for tests: it issues certificates for
+// fakes and for both ends of mutual TLS, and writes them as the PEM files that people have.
 //
 // The invariant: what it issues is good for a day, and only with this authority.
 //
@@ -33,25 +33,41 @@ type Authority struct {
 // Files are the names of PEM files.
 type Files struct{ Certificate, Key, Authorities string }
 
-// New makes an authority with a new key.
-func New(t testing.TB) *Authority {
-	t.Helper()
-	key := newKey(t)
+// Make makes an authority with a new key.
+func Make() (*Authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
 	template := blank("Authority for tests")
 	template.IsCA, template.BasicConstraintsValid = true, true
 	template.KeyUsage = x509.KeyUsageCertSign
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	check(t, err)
+	if err != nil {
+		return nil, err
+	}
 	certificate, err := x509.ParseCertificate(der)
-	check(t, err)
-	return &Authority{certificate: certificate, key: key}
+	if err != nil {
+		return nil, err
+	}
+	return &Authority{certificate: certificate, key: key}, nil
 }
 
-// Issue makes a certificate for names: IP addresses, URIs (with ://) and DNS names.
-// The first is its common name too.
-func (a *Authority) Issue(t testing.TB, names ...string) (certificate, key []byte) {
+// New is Make for a test.
+func New(t testing.TB) *Authority {
 	t.Helper()
-	private := newKey(t)
+	a, err := Make()
+	check(t, err)
+	return a
+}
+
+// Certificate makes a certificate for names: IP addresses, URIs (with ://) and DNS names.
+// The first is its common name too. Behind it is the authority's own.
+func (a *Authority) Certificate(names ...string) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
 	template := blank(names[0])
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	for _, name := range names {
@@ -61,23 +77,42 @@ func (a *Authority) Issue(t testing.TB, names ...string) (certificate, key []byt
 			template.IPAddresses = append(template.IPAddresses, ip)
 		case strings.Contains(name, "://"):
 			uri, err := url.Parse(name)
-			check(t, err)
+			if err != nil {
+				return tls.Certificate{}, err
+			}
 			template.URIs = append(template.URIs, uri)
 		default:
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &private.PublicKey, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.Certificate{Certificate: [][]byte{der, a.certificate.Raw}, PrivateKey: key}, nil
+}
+
+// Issue makes one as two PEM texts, without the authority's own.
+func (a *Authority) Issue(t testing.TB, names ...string) (certificate, key []byte) {
+	t.Helper()
+	made, err := a.Certificate(names...)
 	check(t, err)
-	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	encoded, err := x509.MarshalPKCS8PrivateKey(made.PrivateKey)
 	check(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: made.Certificate[0]}),
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})
 }
 
 // PEM is the authority's own certificate.
 func (a *Authority) PEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
+}
+
+// Pool is a list of roots that holds this authority alone.
+func (a *Authority) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.certificate)
+	return pool
 }
 
 // Write issues a certificate into a folder: cert.pem, key.pem and ca.pem, each put in
@@ -101,23 +136,13 @@ func (a *Authority) Write(t testing.TB, folder string, names ...string) Files {
 // trusts this authority; without names it shows none.
 func (a *Authority) Client(t testing.TB, names ...string) *tls.Config {
 	t.Helper()
-	pool := x509.NewCertPool()
-	pool.AddCert(a.certificate)
-	c := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	c := &tls.Config{RootCAs: a.Pool(), MinVersion: tls.VersionTLS12}
 	if len(names) > 0 {
-		certificate, key := a.Issue(t, names...)
-		pair, err := tls.X509KeyPair(certificate, key)
+		pair, err := a.Certificate(names...)
 		check(t, err)
 		c.Certificates = []tls.Certificate{pair}
 	}
 	return c
-}
-
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(t, err)
-	return key
 }
 
 func blank(name string) *x509.Certificate {

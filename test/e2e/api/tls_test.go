@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postern-proxy/postern/test/authority"
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
 )
@@ -37,16 +38,9 @@ func writePEM(t *testing.T, folder string, c tls.Certificate) {
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "tls.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600))
 }
 
-func authority(t *testing.T) *fake.Authority {
-	t.Helper()
-	a, err := fake.NewAuthority()
-	require.NoError(t, err)
-	return a
-}
-
 func TestAGateWithACertificate(t *testing.T) {
-	folder, ours := t.TempDir(), authority(t)
-	certificate, err := ours.Issue("127.0.0.1", "gate.example")
+	folder, ours := t.TempDir(), authority.New(t)
+	certificate, err := ours.Certificate("127.0.0.1", "gate.example")
 	require.NoError(t, err)
 	writePEM(t, folder, certificate)
 	h := &house{main: fake.Start(t)}
@@ -81,7 +75,7 @@ models: {main: {route: [[{provider: main}]]}}
 // TestProvidersBehindTLS are trusted by the name in their URL and the authorities that
 // the configuration or the system names, and are not asked otherwise.
 func TestProvidersBehindTLS(t *testing.T) {
-	folder, ours, strangers := t.TempDir(), authority(t), authority(t)
+	folder, ours, strangers := t.TempDir(), authority.New(t), authority.New(t)
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "ours.pem"), ours.PEM(), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "all.pem"), append(ours.PEM(), strangers.PEM()...), 0o600))
 	elsewhere, err := net.Listen("tcp", "127.0.0.2:0")

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postern-proxy/postern/test/authority"
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 	"github.com/postern-proxy/postern/test/gate"
 )
@@ -30,9 +31,7 @@ const (
 // Whatever goes wrong, nobody finds a secret where it does not belong.
 func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	provider, failing := fake.Start(t), fake.Start(t)
-	authority, err := fake.NewAuthority()
-	require.NoError(t, err)
-	certificate, privateKey, _ := pair(t, authority)
+	certificate, privateKey, _ := pair(t, authority.New(t))
 	folder := t.TempDir()
 	for name, text := range map[string]string{"provider.key": byFile, "tls.crt": certificate, "tls.key": privateKey} {
 		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600))

@@ -12,31 +12,25 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/tidwall/gjson"
 
-	fake "github.com/postern-proxy/postern/test/fake/openai"
+	"github.com/postern-proxy/postern/test/authority"
 	"github.com/postern-proxy/postern/test/gate"
 )
 
 // pair makes a certificate of the loopback address: the PEM of it and of its key, and
 // its serial number.
-func pair(t *testing.T, authority *fake.Authority) (certificate, key, serial string) {
+func pair(t *testing.T, from *authority.Authority) (certificate, key, serial string) {
 	t.Helper()
-	made, err := authority.Issue("127.0.0.1")
+	text, private := from.Issue(t, "127.0.0.1")
+	block, _ := pem.Decode(text)
+	leaf, err := x509.ParseCertificate(block.Bytes)
 	require.NoError(t, err)
-	private, err := x509.MarshalPKCS8PrivateKey(made.PrivateKey)
-	require.NoError(t, err)
-	leaf, err := x509.ParseCertificate(made.Certificate[0])
-	require.NoError(t, err)
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: made.Certificate[0]})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
-		leaf.SerialNumber.String()
+	return string(text), string(private), leaf.SerialNumber.String()
 }
 
 // certificates is a folder with tls.crt and tls.key.
 func certificates(t *testing.T) string {
 	t.Helper()
-	authority, err := fake.NewAuthority()
-	require.NoError(t, err)
-	certificate, key, _ := pair(t, authority)
+	certificate, key, _ := pair(t, authority.New(t))
 	folder := t.TempDir()
 	replace(t, filepath.Join(folder, "tls.crt"), certificate)
 	replace(t, filepath.Join(folder, "tls.key"), key)
@@ -44,12 +38,11 @@ func certificates(t *testing.T) string {
 }
 
 func TestACertificateIsRotated(t *testing.T) {
-	authority, err := fake.NewAuthority()
-	require.NoError(t, err)
+	ours := authority.New(t)
 	folder := t.TempDir()
 	certificateFile, keyFile := filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key")
 	place := func() (serial string) {
-		certificate, key, serial := pair(t, authority)
+		certificate, key, serial := pair(t, ours)
 		replace(t, certificateFile, certificate) // for a moment the two do not belong together
 		replace(t, keyFile, key)
 		return serial
@@ -62,7 +55,7 @@ models: {demo: {route: [[{provider: demo}]]}}
 `})
 	assert.NotEmpty(t, gjson.Get(paste(t, g, asPrinted), "choices.0.message.content").String())
 
-	trust := &tls.Config{RootCAs: authority.Pool()}
+	trust := &tls.Config{RootCAs: ours.Pool()}
 	dial := func() (c *tls.Conn, serial string) {
 		c, err := tls.Dial("tcp", g.Address, trust)
 		require.NoError(t, err)

@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"github.com/postern-proxy/postern/test/authority"
 	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
@@ -20,8 +21,8 @@ type settings struct {
 // WithTLS serves TLS, HTTP/1.1 and HTTP/2, with a certificate for the given host
 // names and addresses, beside localhost, 127.0.0.1 and ::1. The authority may be
 // shared by several servers; nil makes one.
-func WithTLS(authority *stage.Authority, hosts ...string) Option {
-	return func(s *settings) { s.TLS, s.Authority, s.Hosts = true, authority, hosts }
+func WithTLS(from *authority.Authority, hosts ...string) Option {
+	return func(s *settings) { s.TLS, s.Authority, s.Hosts = true, from, hosts }
 }
 
 // WithoutHTTP2 offers only HTTP/1.1 to TLS clients.

@@ -3,6 +3,7 @@ package openai
 import (
 	"net"
 
+	"github.com/postern-proxy/postern/test/authority"
 	"github.com/postern-proxy/postern/test/fake/stage"
 )
 
@@ -17,20 +18,14 @@ type settings struct {
 	witness func(Request, Said)
 }
 
-// Authority is a certificate authority for tests.
-type Authority = stage.Authority
-
-// NewAuthority makes an authority with a new key.
-func NewAuthority() (*Authority, error) { return stage.NewAuthority() }
-
 // WithListener serves on l, which the server then owns.
 func WithListener(l net.Listener) Option { return func(s *settings) { s.Listener = l } }
 
 // WithTLS serves TLS, HTTP/1.1 and HTTP/2, with a certificate for the given host
 // names and addresses, beside localhost, 127.0.0.1 and ::1. The authority may be
 // shared by several servers; nil makes one.
-func WithTLS(authority *Authority, hosts ...string) Option {
-	return func(s *settings) { s.TLS, s.Authority, s.Hosts = true, authority, hosts }
+func WithTLS(from *authority.Authority, hosts ...string) Option {
+	return func(s *settings) { s.TLS, s.Authority, s.Hosts = true, from, hosts }
 }
 
 // WithoutHTTP2 offers only HTTP/1.1 to TLS clients.

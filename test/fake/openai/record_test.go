@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postern-proxy/postern/test/authority"
 	fake "github.com/postern-proxy/postern/test/fake/openai"
 )
 
@@ -89,9 +90,8 @@ func TestRecordsTLS(t *testing.T) {
 }
 
 func TestSharedAuthority(t *testing.T) {
-	authority, err := fake.NewAuthority()
-	require.NoError(t, err)
-	one, two := fake.Start(t, fake.WithTLS(authority)), fake.Start(t, fake.WithTLS(authority))
+	shared := authority.New(t)
+	one, two := fake.Start(t, fake.WithTLS(shared)), fake.Start(t, fake.WithTLS(shared))
 	assert.Equal(t, one.CA(), two.CA())
 	response, err := client(t, one).Get(two.URL())
 	require.NoError(t, err)

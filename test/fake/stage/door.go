@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/postern-proxy/postern/test/authority"
 )
 
 // door is the listener's side: it accepts, greets, shakes hands, and hands what is
@@ -15,7 +17,7 @@ import (
 type door struct {
 	address   net.Addr
 	tls       *tls.Config
-	authority *Authority
+	authority *authority.Authority
 	ready     chan net.Conn
 	done      chan struct{}
 	work      sync.WaitGroup
@@ -52,11 +54,11 @@ func openDoor(wanted Opening) (*door, error) {
 func (d *door) certify(wanted Opening) (err error) {
 	d.authority = wanted.Authority
 	if d.authority == nil {
-		if d.authority, err = NewAuthority(); err != nil {
+		if d.authority, err = authority.Make(); err != nil {
 			return err
 		}
 	}
-	certificate, err := d.authority.Issue(append([]string{"localhost", "127.0.0.1", "::1"}, wanted.Hosts...)...)
+	certificate, err := d.authority.Certificate(append([]string{"localhost", "127.0.0.1", "::1"}, wanted.Hosts...)...)
 	if err != nil {
 		return err
 	}

@@ -7,14 +7,16 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"github.com/postern-proxy/postern/test/authority"
 )
 
 // Opening is what a stage listens on, and how.
 type Opening struct {
 	Listener  net.Listener // is the stage's from then on; nil: a free port of the loopback interface
 	TLS       bool
-	Authority *Authority // of the certificate; nil: a new one
-	Hosts     []string   // in the certificate, beside localhost, 127.0.0.1 and ::1
+	Authority *authority.Authority // of the certificate; nil: a new one
+	Hosts     []string             // in the certificate, beside localhost, 127.0.0.1 and ::1
 	NoHTTP2   bool
 }
 
