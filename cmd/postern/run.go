@@ -109,20 +109,18 @@ func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) err
 	if err != nil {
 		return err
 	}
-	binary := ""
+	found, err := envoy.Find(ctx, envoy.SearchFromEnvironment())
+	if err != nil && (withEnvoy || flags.reader == "module") {
+		return err
+	}
+	binary, beside := "", ""
 	if withEnvoy {
-		if binary, err = envoy.Find(ctx, envoy.SearchFromEnvironment()); err != nil {
-			return err
-		}
+		binary, beside = found, found
 		if err := addressFree(ctx, cfg.Listen.Address); err != nil {
 			return err
 		}
-	}
-	beside := binary
-	if !withEnvoy && flags.reader == "module" { // somebody else's Envoy, on this machine: it shares our sockets
-		if beside, err = envoy.Find(ctx, envoy.SearchFromEnvironment()); err != nil {
-			return err
-		}
+	} else if flags.reader == "module" { // somebody else's Envoy, on this machine: it shares our sockets
+		beside = found
 	}
 	if flags.module, err = nativeReader(flags.reader, beside); err != nil {
 		return err
@@ -142,23 +140,11 @@ func run(ctx context.Context, flags runFlags, out io.Writer, withEnvoy bool) err
 		return err
 	}
 	defer g.close()
-	g.source, g.binary = source, binary
-	if !withEnvoy {
-		g.binary = nearby(ctx)
-	}
+	g.source, g.binary = source, found
 	if err := g.meters.registry.Register(sourceMetrics{source, g.config.Load, &g.lastError}); err != nil {
 		return err
 	}
 	return g.stay(ctx, flags, binary, out)
-}
-
-// nearby is an Envoy that is only asked for its opinion; empty where there is none.
-func nearby(ctx context.Context) string {
-	binary, err := envoy.Find(ctx, envoy.SearchFromEnvironment())
-	if err != nil {
-		return ""
-	}
-	return binary
 }
 
 // nativeReader is the path of the module that reads answers; empty: a script does.
