@@ -60,7 +60,6 @@ func main() {
 			fmt.Println("error: it is not taken here")
 			os.Exit(1)
 		}
-		return
 	}
 	fmt.Println(syscall.Exec(real, os.Args, os.Environ()))
 	os.Exit(1)
